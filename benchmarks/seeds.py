@@ -1,0 +1,120 @@
+"""How good is a run, and how much do its seeds differ? Trains once per seed, in turn.
+
+    python benchmarks/seeds.py hparams/train.yaml --seeds 0 1 2 --name main_job
+    python benchmarks/seeds.py hparams/train_an4.yaml --seeds 0 1 2 --name an4 -- \
+        --manifest ../shared/data/manifest.jsonl
+
+What follows ``--`` goes to train.py. Every figure of the report is read from the run.json files;
+with the command, machine, date and commit it becomes ``benchmarks/results/<date>-<name>.md``, and
+the records themselves ``<date>-<name>.json`` beside it.
+"""
+
+import argparse
+import json
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+METRICS = ("wer", "wer_p", "cer_p")
+
+
+def train(run_file: str, seed: int, *, folder: Path, options: Sequence[str]) -> dict[str, Any]:
+    """Run train.py once and return its record, with the wall clock from its start to its end."""
+    command = [sys.executable, "train.py", run_file, "--seed", str(seed)]
+    command += ["--output_folder", str(folder), *options]
+    print("$", shlex.join(command[1:]), flush=True)
+    start = time.monotonic()
+    subprocess.run(command, cwd=ROOT, check=True)
+    record: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return record | {"wall_s": round(time.monotonic() - start, 1)}
+
+
+def report(name: str, command: str, records: Sequence[dict[str, Any]]) -> str:
+    """Return the report in Markdown: how it was made, a row per seed, medians."""
+    first = records[0]
+    machine = first["machine"]
+    lines = [
+        f"# {name}",
+        "",
+        f"- command: `{command}`",
+        f"- date: {first['written'][:10]}; commit: {first['commit']}",
+        f"- machine: {machine['processor']}, {machine['cores']} cores, "
+        f"{machine['memory_gib']} GiB, GPUs: {', '.join(machine['gpus']) or 'none'}; "
+        f"Python {machine['python']}, torch {first['packages']['torch']}, "
+        f"{first['threads']} threads",
+        f"- parameters: {first['parameters']:,}; precision {first['precision']}",
+        "",
+        "WER: upper case, no punctuation; WER-P, CER-P: as written; percent. Seconds are wall "
+        "clock; `wall` counts from the start of train.py to its end.",
+        "",
+    ]
+    for test in first["results"]:
+        lines += [f"## {test}: {first['results'][test]['utterances']} utterances", ""]
+        lines += [
+            "| seed | WER | WER-P | CER-P | updates | prepare s | train s | test s | wall s |"
+        ]
+        lines += ["|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
+        rows = [_row(record, test) for record in records]
+        lines += [_line(str(r["seed"]), row) for r, row in zip(records, rows, strict=True)]
+        lines += [
+            _line("median", [statistics.median(column) for column in zip(*rows, strict=True)])
+        ]
+        lines += ["", "By category, median WER: " + _categories(records, test), ""]
+    return "\n".join(lines)
+
+
+def _row(record: dict[str, Any], test: str) -> list[float]:
+    seconds = record["seconds"]
+    rates = [record["results"][test][metric] for metric in METRICS]
+    parts = [seconds["prepare"], seconds["train"], seconds["test"], record["wall_s"]]
+    return [*rates, record["updates"], *parts]
+
+
+def _line(label: str, row: Sequence[float]) -> str:
+    cells = [f"{value:.2f}" for value in row[:3]] + [f"{value:.0f}" for value in row[3:]]
+    return f"| {label} | " + " | ".join(cells) + " |"
+
+
+def _categories(records: Sequence[dict[str, Any]], test: str) -> str:
+    parts = [record["results"][test]["by_category"] for record in records]
+    medians = {c: statistics.median(p[c]["wer"] for p in parts) for c in parts[0]}
+    return ", ".join(f"{name} {value:.2f}" for name, value in medians.items()) or "none"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train with every seed, then write the report."""
+    own, rest = (list(argv), [])
+    if "--" in own:
+        own, rest = own[: own.index("--")], own[own.index("--") + 1 :]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run_file", help="YAML for train.py")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--name", required=True, help="name of the report")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "benchmarks")
+    args = parser.parse_args(own)
+    date = datetime.now(UTC).date().isoformat()
+    records = []
+    for seed in args.seeds:
+        folder = args.runs / f"{date}-{args.name}-{seed}"
+        if folder.exists():
+            parser.error(f"{folder} exists; a benchmark starts from nothing: move it away")
+        records.append(train(args.run_file, seed, folder=folder, options=rest))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    command = shlex.join(["python", "benchmarks/seeds.py", *argv])
+    path = RESULTS / f"{date}-{args.name}.md"
+    path.write_text(report(args.name, command, records), encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
+    print(path.read_text(encoding="utf-8"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

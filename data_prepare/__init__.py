@@ -1,0 +1,1 @@
+"""From raw corpora to TAR shards, and from shards to batches."""

@@ -1,0 +1,114 @@
+"""What a loader counts: audio delivered, time waited, utterances it had to leave out."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from data_prepare.batch import SpeechBatch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class LoaderStatistics:
+    """What a loader has delivered since its last epoch began; padding batches do not count.
+
+    Arguments
+    ---------
+    batches, utterances, padding_batches, faults : int
+        Counts; faults are utterances left out.
+    audio_s, padded_s : float
+        Seconds of audio, without and with padding.
+    wait_s : float
+        Time the trainer waited for batches.
+    num_bytes : int
+        Bytes read.
+    """
+
+    batches: int = 0
+    utterances: int = 0
+    padding_batches: int = 0
+    faults: int = 0
+    audio_s: float = 0.0
+    padded_s: float = 0.0
+    wait_s: float = 0.0
+    num_bytes: int = 0
+
+    @property
+    def padding_share(self) -> float:
+        """Share of the delivered audio that is padding."""
+        return 1 - self.audio_s / self.padded_s if self.padded_s else 0.0
+
+    def add(self, batch: SpeechBatch, *, wait_s: float, rate_hz: int) -> None:
+        """Count a batch."""
+        self.wait_s += wait_s
+        self.faults += len(batch.faults)
+        self.num_bytes += batch.num_bytes
+        if batch.is_padding:
+            self.padding_batches += 1
+            return
+        self.batches += 1
+        self.utterances += len(batch)
+        self.audio_s += batch.seconds
+        self.padded_s += batch.wavs.data.numel() / rate_hz
+
+    def summary(self) -> dict[str, float]:
+        """Return all figures, ready for JSON."""
+        return asdict(self) | {"padding_share": self.padding_share}
+
+
+class FaultBudget:
+    """Counts the unusable utterances of a pass and stops a run that meets too many.
+
+    Arguments
+    ---------
+    max_share : float
+        Of a rank's part of a pass; 0 makes the first one an error.
+    where : str
+        Named in messages.
+
+    Raises
+    ------
+    ValueError
+        If `max_share` is not in [0, 1).
+    """
+
+    def __init__(self, max_share: float, *, where: str):
+        if not 0 <= max_share < 1:
+            raise ValueError(f"loader: max_bad_share is {max_share}; expected [0, 1).")
+        self.max_share = max_share
+        self.where = where
+        self._pass_number = 0
+        self._count = 0
+
+    def spend(self, batch: SpeechBatch, *, num_utterances: float) -> None:
+        """Count and log the faults of a batch.
+
+        Arguments
+        ---------
+        batch : SpeechBatch
+            From the loader.
+        num_utterances : float
+            Size of this rank's part of the pass.
+
+        Raises
+        ------
+        ValueError
+            If the pass has had too many.
+        """
+        if not batch.faults:
+            return
+        if self._pass_number != batch.position.pass_number:
+            self._pass_number, self._count = batch.position.pass_number, 0
+        self._count += len(batch.faults)
+        if self._count > self.max_share * num_utterances:
+            raise ValueError(
+                f"loader of {self.where}: {self._count} unusable utterance(s), the last: "
+                f"{batch.faults[-1]}; expected at most max_bad_share = {self.max_share:g} of "
+                f"{num_utterances:.0f}; prepare the corpus again, or raise max_bad_share."
+            )
+        for fault in batch.faults:
+            logger.warning("loader of %s: skipped %s", self.where, fault)

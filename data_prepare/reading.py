@@ -1,0 +1,218 @@
+"""Read utterances out of shards by their rows of the index, and check each against its row.
+
+Only files that the index names are opened, by plain names within the split's folder; members are
+data, never code. What does not match its row, or does not decode, is a `Fault`, not an exception:
+the loader decides whether it may be skipped.
+"""
+
+import io
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from data_prepare.index import ShardIndex
+from data_prepare.shards import decode_pair
+
+MAX_OPEN_FILES = 64
+TEXT_FIELDS = ("id", "text", "speaker", "category", "language", "group")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """An utterance that can not be used: where it lies and why."""
+
+    shard: str
+    offset: int
+    key: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.shard}, offset {self.offset}, key {self.key or '(unknown)'}: {self.reason}"
+
+
+@dataclass
+class Utterances:
+    """Audio and description of those utterances of a batch that could be read.
+
+    Arguments
+    ---------
+    num_samples : list[int]
+        Length of each.
+    metas : list[dict]
+        What the JSON members say.
+    faults : list[Fault]
+        The others.
+    num_bytes : int
+        Bytes read from the shards.
+    """
+
+    num_samples: list[int]
+    metas: list[dict[str, Any]]
+    faults: list[Fault]
+    num_bytes: int = 0
+
+
+class ShardReader:
+    """Reads utterances of one split; small when pickled, opens files where it is used.
+
+    Arguments
+    ---------
+    index : ShardIndex
+        Of the split.
+
+    Raises
+    ------
+    ValueError
+        If a shard's name is not a plain file name.
+    """
+
+    def __init__(self, index: ShardIndex):
+        self.folder = Path(index.folder)
+        self.rate_hz = index.rate_hz
+        self.categories = list(index.categories)
+        self.names = [shard.name for shard in index.shards]
+        self._files: dict[int, BinaryIO] = {}
+        unsafe = [name for name in self.names if not _PLAIN_NAME.fullmatch(name)]
+        if unsafe:
+            raise ValueError(
+                f"shards of {self.folder}: unsafe names {unsafe[:5]}; expected plain file names "
+                "within the folder; prepare the corpus again."
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_files": {}}
+
+    def __del__(self) -> None:
+        for file in self.__dict__.get("_files", {}).values():
+            file.close()
+
+    def read(self, rows: NDArray[np.void], *, out: NDArray[np.int16]) -> Utterances:
+        """Read and decode the utterances of some rows.
+
+        Arguments
+        ---------
+        rows : NDArray[np.void]
+            [B] rows of the index.
+        out : NDArray[np.int16]
+            [B, S] int16, S at least the longest of the rows. Utterances take its first places in
+            the order of the rows, right-padded with zeros.
+
+        Returns
+        -------
+        Utterances
+            As many as could be read.
+        """
+        found = Utterances([], [], [])
+        for row, pair in zip(rows, self._pairs(rows), strict=True):
+            found.num_bytes += len(pair)
+            place = out[len(found.metas)]
+            try:
+                meta = self._decode(row, pair, place)
+            except _Mismatch as error:
+                name = self.names[int(row["shard"])]
+                found.faults.append(Fault(name, int(row["offset"]), error.key, error.reason))
+                continue
+            found.num_samples.append(int(row["num_samples"]))
+            found.metas.append(meta)
+        return found
+
+    def _pairs(self, rows: NDArray[np.void]) -> list[memoryview]:
+        """Return the bytes of each row: neighbours in one read, reads in offset order."""
+        pairs = [memoryview(b"")] * len(rows)
+        reads = list(_merged(rows))
+        for shard, offset, num_bytes, _ in reads:
+            _announce(self._file(shard), offset, num_bytes)
+        for shard, offset, num_bytes, places in reads:
+            data = memoryview(os.pread(self._file(shard).fileno(), num_bytes, offset))
+            for place in places:
+                start = int(rows[place]["offset"]) - offset
+                pairs[place] = data[start : start + int(rows[place]["num_bytes"])]
+        return pairs
+
+    def _file(self, shard: int) -> BinaryIO:
+        if shard not in self._files:
+            while len(self._files) >= MAX_OPEN_FILES:
+                self._files.pop(next(iter(self._files))).close()
+            self._files[shard] = (self.folder / self.names[shard]).open("rb", buffering=0)
+        return self._files[shard]
+
+    def _decode(self, row: np.void, pair: memoryview, place: NDArray[np.int16]) -> dict[str, Any]:
+        """Decode one utterance into `place`; return what its JSON member says."""
+        num_samples = int(row["num_samples"])
+        if len(pair) < int(row["num_bytes"]):
+            raise _Mismatch("", f"the shard ends after {len(pair)} of {row['num_bytes']} bytes")
+        try:
+            key, flac, meta = decode_pair(pair)
+        except ValueError as error:
+            raise _Mismatch("", str(error)) from error
+        category = self.categories[int(row["category"])]
+        expected = {"num_samples": num_samples, "rate_hz": self.rate_hz, "category": category}
+        reason = _meta_fault(meta, expected)
+        if reason:
+            raise _Mismatch(key, reason)
+        try:
+            _decode_flac(flac, place[:num_samples], rate_hz=self.rate_hz)
+        except (soundfile.SoundFileError, ValueError) as error:
+            raise _Mismatch(key, str(error)) from error
+        place[num_samples:] = 0
+        return meta
+
+
+class _Mismatch(Exception):  # noqa: N818 - never leaves this module
+    def __init__(self, key: str, reason: str):
+        super().__init__(reason)
+        self.key = key
+        self.reason = reason
+
+
+def _meta_fault(meta: Any, expected: dict[str, Any]) -> str:
+    """Return what is wrong with a JSON member, "" if nothing."""
+    if not isinstance(meta, dict):
+        return f"the JSON member holds a {type(meta).__name__}; expected an object"
+    for name in TEXT_FIELDS:
+        if not isinstance(meta.get(name), str):
+            return f"{name} is {meta.get(name)!r}; expected a text"
+    for name, value in expected.items():
+        if meta.get(name) != value:
+            return f"{name} is {meta.get(name)!r}, the index says {value!r}"
+    return ""
+
+
+def _merged(rows: NDArray[np.void]) -> Iterator[tuple[int, int, int, NDArray[np.int64]]]:
+    """Yield (shard, offset, bytes, places of the rows) of each read."""
+    places = np.lexsort((rows["offset"], rows["shard"]))
+    shards, offsets = rows["shard"][places], rows["offset"][places].astype(np.int64)
+    ends = offsets + rows["num_bytes"][places]
+    is_new = (shards[1:] != shards[:-1]) | (offsets[1:] != ends[:-1])
+    firsts = np.flatnonzero(np.concatenate([[True], is_new]))
+    for first, last in zip(firsts, [*firsts[1:], len(places)], strict=True):
+        offset = int(offsets[first])
+        yield int(shards[first]), offset, int(ends[last - 1]) - offset, places[first:last]
+
+
+def _announce(file: BinaryIO, offset: int, num_bytes: int) -> None:
+    """Let the system fetch what will be read, all at once; a no-op where it can not."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), offset, num_bytes, os.POSIX_FADV_WILLNEED)
+
+
+def _decode_flac(flac: bytes, out: NDArray[np.int16], *, rate_hz: int) -> None:
+    with soundfile.SoundFile(io.BytesIO(flac)) as file:
+        found = (file.samplerate, file.channels, file.frames)
+        expected = (rate_hz, 1, len(out))
+        if found != expected:
+            raise ValueError(
+                f"audio of {found[0]} Hz, {found[1]} channel(s), {found[2]} samples; "
+                f"expected {expected[0]} Hz, 1 channel, {expected[2]} samples"
+            )
+        num_read = len(file.read(out=out, dtype="int16"))
+    if num_read != len(out):
+        raise ValueError(f"only {num_read} of {len(out)} samples decode")

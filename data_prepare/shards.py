@@ -1,0 +1,150 @@
+"""The shard format: a plain TAR of `<key>.flac` and `<key>.json`, one pair after the other.
+
+Writer and reader both take names and layout from here. The TAR is ustar with time 0 and owner
+0, so equal content gives equal bytes; `tar` and webdataset open it as it is.
+"""
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from data_prepare.files import atomic_path
+from data_prepare.index import ShardEntry
+
+AUDIO_SUFFIX = ".flac"
+META_SUFFIX = ".json"
+_BLOCK = tarfile.BLOCKSIZE
+_END_OF_ARCHIVE = bytes(2 * _BLOCK)
+
+
+def shard_name(number: int) -> str:
+    """Return the file name of a shard, such as "shard-000007.tar"."""
+    return f"shard-{number:06d}.tar"
+
+
+def encode_pair(key: str, *, flac: bytes, meta: dict[str, Any]) -> bytes:
+    """Return the bytes of an utterance in a shard: two TAR members with headers and padding.
+
+    Arguments
+    ---------
+    key : str
+        Base name of the members.
+    flac : bytes
+        The encoded audio.
+    meta : dict[str, Any]
+        Written as UTF-8 JSON.
+
+    Returns
+    -------
+    bytes
+        A multiple of 512 bytes.
+    """
+    text = json.dumps(meta, ensure_ascii=False).encode()
+    return _member(key + AUDIO_SUFFIX, flac) + _member(key + META_SUFFIX, text)
+
+
+def decode_pair(pair: bytes | memoryview) -> tuple[str, bytes, dict[str, Any]]:
+    """Take an utterance's bytes, as read at its offset, apart.
+
+    Arguments
+    ---------
+    pair : bytes | memoryview
+        `num_bytes` bytes from `offset`, see `data_prepare.index.ROW_DTYPE`.
+
+    Returns
+    -------
+    tuple[str, bytes, dict]
+        Key, FLAC bytes, the JSON member's content.
+
+    Raises
+    ------
+    ValueError
+        If these bytes are not a pair of members with the same key.
+    """
+    view = memoryview(pair)
+    audio_name, flac, used = _split_member(view)
+    meta_name, text, used_meta = _split_member(view[used:])
+    key = audio_name.removesuffix(AUDIO_SUFFIX)
+    names = [key + AUDIO_SUFFIX, key + META_SUFFIX]
+    if [audio_name, meta_name] != names or used + used_meta != len(view):
+        raise ValueError(
+            f"shard: members {audio_name!r} and {meta_name!r} in {len(view)} bytes; "
+            "expected one .flac and one .json of the same key; the index does not fit the shard."
+        )
+    return key, bytes(flac), json.loads(bytes(text))
+
+
+class ShardWriter:
+    """Appends utterances to an open shard and counts them.
+
+    Arguments
+    ---------
+    file : BinaryIO
+        Opened for writing, empty.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self.num_bytes = 0
+        self.num_utterances = 0
+        self.num_samples = 0
+
+    def add(self, pair: bytes, *, num_samples: int) -> int:
+        """Append the bytes of `encode_pair`; returns their offset in the shard."""
+        offset = self.num_bytes
+        self._write(pair)
+        self.num_utterances += 1
+        self.num_samples += num_samples
+        return offset
+
+    def finish(self, name: str) -> ShardEntry:
+        """Write the end of the archive; returns the shard's line for the index."""
+        self._write(_END_OF_ARCHIVE)
+        return ShardEntry(
+            name=name,
+            num_bytes=self.num_bytes,
+            sha256=self._digest.hexdigest(),
+            num_utterances=self.num_utterances,
+            num_samples=self.num_samples,
+        )
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+        self.num_bytes += len(data)
+
+
+@contextmanager
+def open_shard(path: Path) -> Iterator[ShardWriter]:
+    """Open a shard for writing under a temporary name; it takes its own when all went well."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        yield ShardWriter(file)
+
+
+def _member(name: str, data: bytes) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    header = info.tobuf(tarfile.USTAR_FORMAT)
+    return header + data + bytes(-len(data) % _BLOCK)
+
+
+def _split_member(view: memoryview) -> tuple[str, memoryview, int]:
+    try:
+        info = tarfile.TarInfo.frombuf(bytes(view[:_BLOCK]), "utf-8", "strict")
+    except tarfile.HeaderError as error:
+        raise ValueError(
+            f"shard: no TAR header at the expected place ({error}); expected a member; "
+            "the index does not fit the shard, or the shard is damaged."
+        ) from error
+    end = _BLOCK + info.size
+    if not info.isreg() or end > len(view):
+        raise ValueError(
+            f"shard: member {info.name!r} of {info.size} bytes does not fit into the "
+            f"{len(view)} bytes read; expected a whole file; the shard or its index is damaged."
+        )
+    return info.name, view[_BLOCK:end], end + (-info.size) % _BLOCK

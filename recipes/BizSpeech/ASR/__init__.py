@@ -1,0 +1,1 @@
+"""BizSpeech/ASR recipes."""

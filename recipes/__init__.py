@@ -1,0 +1,1 @@
+"""The recipes: one folder per corpus, task and model."""

@@ -1,0 +1,1 @@
+"""Plumbing that the recipes share."""

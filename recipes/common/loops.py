@@ -1,0 +1,169 @@
+"""The loops of the common Brain: an epoch of training, a stage of validation or test."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from speechbrain import Stage
+from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.logger import get_logger
+from tqdm import tqdm
+
+from recipes.common.distributed import broadcast_buffers
+from recipes.common.loss import LossMeter
+from recipes.common.recoverable import is_recoverable
+from recipes.common.rng import preserved_rng
+
+if TYPE_CHECKING:
+    from recipes.common.brain import StampedeBrain
+
+logger = get_logger(__name__)
+
+
+def add_recoverables(brain: StampedeBrain) -> None:
+    """Register what a resumed run needs besides model, optimizer and epoch counter."""
+    if brain.checkpointer is None:
+        return
+    options = brain.options
+    owned = {
+        "rng": brain.rng_states,
+        "clock": brain.clock,
+        "early_stopping": options.early_stopping,
+        "update_schedule": options.update_schedule,
+        "valid_schedule": options.valid_schedule,
+    }
+    known = {id(obj) for obj in brain.checkpointer.recoverables.values()}
+    for name, obj in owned.items():
+        if id(obj) not in known and is_recoverable(obj):
+            brain.checkpointer.add_recoverable(name, obj, optional_load=True)
+
+
+def add_loader(brain: StampedeBrain, train_set: Any) -> None:
+    """Register the train loader, if it can be saved and is not registered yet."""
+    if brain.checkpointer is None or not is_recoverable(train_set):
+        return
+    others = {n: o for n, o in brain.checkpointer.recoverables.items() if n != "train_loader"}
+    if id(train_set) not in {id(obj) for obj in others.values()}:
+        brain.checkpointer.add_recoverable("train_loader", train_set)
+
+
+def open_epochs(brain: StampedeBrain, epoch_counter: Iterable[int]) -> Iterator[int]:
+    """Yield epochs until the Brain is finished; asked only after it has recovered."""
+    epochs = iter(epoch_counter)
+    while not brain.is_finished:
+        epoch = next(epochs, None)
+        if epoch is None:
+            return
+        yield epoch
+
+
+def train_epoch(brain: StampedeBrain, train_set: Any, *, epoch: int, show: bool) -> None:
+    """Train one epoch, or the rest of it; leaves the epoch open if the update limit cuts it."""
+    brain.on_stage_start(Stage.TRAIN, epoch)
+    brain.modules.train()
+    brain.modules.zero_grad(set_to_none=True)
+    brain.start_epoch(num_batches=_length(train_set))
+    if hasattr(brain.train_sampler, "set_epoch"):
+        brain.train_sampler.set_epoch(epoch)
+    saved_at, steps_since_save = time.time(), 0
+    if brain.profiler is not None:
+        brain.profiler.start()
+    with _bar(_train_batches(brain, train_set), brain, Stage.TRAIN, show=show) as bar:
+        for batch in bar:
+            brain.step += 1
+            steps_since_save += 1
+            brain.epoch_is_open = not brain.ends_epoch(batch)
+            brain.fit_batch(batch)
+            _profile(brain)
+            if brain.optimizer_step % brain.options.log_every == 0:
+                bar.set_postfix(train_loss=brain.mean_train_loss())
+            if brain.epoch_is_open and brain._should_save_intra_epoch_ckpt(
+                saved_at, steps_since_save
+            ):
+                brain._save_intra_epoch_ckpt()
+                saved_at, steps_since_save = time.time(), 0
+    brain.end_epoch(epoch)
+
+
+def _train_batches(brain: StampedeBrain, train_set: Any) -> Iterator[Any]:
+    # The limit is looked at before a batch is taken, so that the loader's position stays right;
+    # after the last batch of an epoch the loader is asked once more, so that it knows its end.
+    with preserved_rng():
+        batches = iter(train_set)
+    brain.epoch_is_open = True
+    while not (brain.epoch_is_open and brain.is_finished):
+        if brain.debug and not brain.epoch_is_open:
+            return
+        try:
+            batch = next(batches)
+        except StopIteration:
+            brain.epoch_is_open = False
+            return
+        yield batch
+
+
+def run_stage(
+    brain: StampedeBrain, data: Any, stage: Stage, *, epoch: int | None, show: bool
+) -> float:
+    """Run validation or test on this rank's share; return the mean loss over all ranks.
+
+    No exchange between ranks happens in the forward passes, so the shares may be unequal.
+    """
+    brain.on_stage_start(stage, epoch)
+    brain.modules.eval()
+    broadcast_buffers(brain.modules)
+    for module in brain.modules.values():
+        if hasattr(module, "require_forward_param_sync"):
+            module.require_forward_param_sync = False
+    meter = LossMeter(brain.device)
+    with torch.no_grad():
+        with preserved_rng():
+            batches = iter(data)
+        with _bar(batches, brain, stage, show=show, total=_length(data)) as bar:
+            for number, batch in enumerate(bar, 1):
+                meter.add(brain.evaluate_batch(batch, stage=stage))
+                if brain.debug and number == brain.debug_batches:
+                    break
+        mean = meter.mean()
+        brain.on_stage_end(stage, mean, epoch)
+    return mean
+
+
+def _bar(
+    batches: Iterable[Any],
+    brain: StampedeBrain,
+    stage: Stage,
+    *,
+    show: bool,
+    total: int | None = None,
+) -> Any:
+    is_training = stage == Stage.TRAIN
+    return tqdm(
+        batches,
+        total=brain.num_batches if is_training else total,
+        initial=brain.step if is_training else 0,
+        dynamic_ncols=True,
+        disable=not (show and if_main_process()),
+        colour=brain.tqdm_barcolor[stage.name.lower()],
+    )
+
+
+def _length(data: Any) -> int | None:
+    try:
+        return len(data)
+    except TypeError:
+        return None
+
+
+def _profile(brain: StampedeBrain) -> None:
+    # SpeechBrain's own loop ends the process after profiling; here training goes on.
+    if brain.profiler is None:
+        return
+    brain.profiler.step()
+    if brain.profiler.step_num > brain.tot_prof_steps:
+        brain.profiler.stop()
+        brain.profiler = None
+        logger.info("The profiler has finished; training goes on.")

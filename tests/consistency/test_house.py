@@ -1,0 +1,120 @@
+"""Pins, budgets, ignored files, and the gate."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+REQUIREMENTS = sorted(ROOT.glob("requirements*.txt"))
+PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==(\d[\w.]*)")
+ROOMS = {"recipes", "data_prepare", "hogwild", "benchmarks", "tests"}
+MAX_LINES = {"train.py": 150, "train_hogwild.py": 120, "tokenizer_train.py": 80}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def lines_of(path: Path) -> list[str]:
+    lines = (line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line]
+
+
+def pinned(path: Path) -> list[str]:
+    found = [PIN.fullmatch(line) for line in lines_of(path)]
+    return [normal(match[1]) for match in found if match]
+
+
+def test_requirements_are_pinned_exactly():
+    assert [path.name for path in REQUIREMENTS] == ["requirements-dev.txt", "requirements.txt"]
+    for path in REQUIREMENTS:
+        loose = [line for line in lines_of(path) if not PIN.fullmatch(line)]
+        assert loose == (["-r requirements.txt"] if path.name == "requirements-dev.txt" else [])
+
+
+def test_nothing_is_pinned_twice():
+    names = [name for path in REQUIREMENTS for name in pinned(path)]
+    assert len(names) == len(set(names))
+
+
+def test_tools_are_pinned_nowhere_else():
+    names = {name for path in REQUIREMENTS for name in pinned(path)}
+    others = [ROOT / ".pre-commit-config.yaml", ROOT / "Makefile", ROOT / "pyproject.toml"]
+    others += [*(ROOT / ".github").rglob("*.yml"), ROOT / ".ci" / "run", ROOT / "tests" / "lint.sh"]
+    for path in others:
+        text = path.read_text(encoding="utf-8")
+        assert not {normal(match[1]) for match in PIN.finditer(text)} & names, path.name
+        assert not re.search(r"^\s*rev:", text, re.MULTILINE), path.name
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.split(".")[0])
+    return found - ROOMS - set(sys.stdlib_module_names) - {file.stem for file in ROOT.glob("*.py")}
+
+
+def needed_by(names: set[str]) -> set[str]:
+    """Return packages with what they need themselves, which their exact pins bring along."""
+    found = set(names)
+    for name in names:
+        found |= {normal(re.match(r"[\w.-]+", line)[0]) for line in requires(name) or []}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("requirements", "folders"),
+    [
+        (["requirements.txt"], ["data_prepare", "recipes", "hogwild", "benchmarks"]),
+        (["requirements.txt", "requirements-dev.txt"], ["tests"]),
+    ],
+)
+def test_what_is_imported_is_required(requirements, folders):
+    allowed = needed_by({name for file in requirements for name in pinned(ROOT / file)})
+    owners = packages_distributions()
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    files += ROOT.glob("*.py") if "recipes" in folders else []
+    modules = set().union(*(imported(path) for path in files))
+    assert modules
+    lacking = {m for m in modules if not {normal(n) for n in owners.get(m, [])} & allowed}
+    assert not lacking
+
+
+@pytest.mark.parametrize("name", MAX_LINES)
+def test_entry_file_stays_small(name):
+    path = ROOT / name
+    if not path.is_file():
+        pytest.skip(f"no {name}")
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES[name]
+
+
+def test_gitignore_swallows_no_source():
+    for line in lines_of(ROOT / ".gitignore"):
+        assert line.startswith("/") or line in ("__pycache__/", "*.egg-info/"), line
+
+
+def test_gate_lints_and_tests():
+    gate = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    for word in ("set -e", " lint", " test"):
+        assert word in gate
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    assert ".ci/run" in workflow
+
+
+def test_git_holds_no_binaries_and_nothing_large():
+    script = [sys.executable, "tests/large_files.py"]
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git repository")
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

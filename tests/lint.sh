@@ -1,0 +1,11 @@
+#!/bin/sh
+# Every linter of the project, as CI runs them; tools are pinned in requirements-dev.txt.
+set -eu
+cd "$(dirname "$0")/.."
+ruff check .
+ruff format --check .
+mypy train.py tokenizer_train.py data_prepare recipes
+pydoclint --style=numpy --quiet --config=pyproject.toml data_prepare recipes
+yamllint --strict .
+codespell .
+git ls-files -- '*.sh' .ci/run | xargs shellcheck

@@ -1,0 +1,52 @@
+import io
+import tarfile
+
+import pytest
+
+from data_prepare.shards import ShardWriter, decode_pair, encode_pair, open_shard, shard_name
+
+
+@pytest.mark.parametrize("num_bytes", [0, 1, 511, 512, 513, 2000])
+def test_pair_written_reads_back(num_bytes):
+    flac = bytes(range(256)) * 8
+    pair = encode_pair("key-1", flac=flac[:num_bytes], meta={"text": "é “x”"})
+    assert len(pair) % 512 == 0
+    assert decode_pair(pair) == ("key-1", flac[:num_bytes], {"text": "é “x”"})
+
+
+def test_decode_pair_wrong_place_raises():
+    pair = encode_pair("a", flac=b"x" * 600, meta={}) + encode_pair("b", flac=b"y", meta={})
+    with pytest.raises(ValueError, match="no TAR header"):
+        decode_pair(pair[512:])
+    with pytest.raises(ValueError, match="same key"):
+        decode_pair(pair)
+    with pytest.raises(ValueError, match="shard"):
+        decode_pair(pair[:1024])
+
+
+def test_decode_pair_two_keys_raises():
+    first, second = (encode_pair(key, flac=b"", meta={}) for key in "ab")
+    with pytest.raises(ValueError, match=r"'a\.flac' and 'b\.json'"):
+        decode_pair(first[:512] + second[512:])
+
+
+def test_open_shard_is_plain_tar_without_time_and_owner(tmp_path):
+    path = tmp_path / shard_name(7)
+    with open_shard(path) as writer:
+        offsets = [writer.add(encode_pair(k, flac=b"1", meta={}), num_samples=5) for k in "ab"]
+        entry = writer.finish(path.name)
+    with tarfile.open(path, "r:") as tar:
+        members = tar.getmembers()
+    assert [member.name for member in members] == ["a.flac", "a.json", "b.flac", "b.json"]
+    assert {(member.mtime, member.uid, member.gid) for member in members} == {(0, 0, 0)}
+    assert [member.offset for member in members[::2]] == offsets
+    assert (entry.name, entry.num_utterances, entry.num_samples) == ("shard-000007.tar", 2, 10)
+    assert entry.num_bytes == path.stat().st_size
+
+
+def test_shard_writer_empty_shard_is_a_tar():
+    buffer = io.BytesIO()
+    entry = ShardWriter(buffer).finish("shard-000000.tar")
+    assert (entry.num_utterances, entry.num_bytes) == (0, 1024)
+    with tarfile.open(fileobj=io.BytesIO(buffer.getvalue())) as tar:
+        assert tar.getmembers() == []
