@@ -29,6 +29,6 @@ $(VENV)/run.stamp: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -r requirements.txt
 	touch $@
 
-$(VENV)/dev.stamp: requirements-dev.txt $(VENV)/run.stamp
+$(VENV)/dev.stamp: requirements-dev.txt requirements-extras.txt $(VENV)/run.stamp
 	$(BIN)/python -m pip install -r requirements-dev.txt
 	touch $@

@@ -7,6 +7,7 @@ the next save removes.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import INFO
@@ -124,10 +125,35 @@ class CheckpointStore(Checkpointer):
         keys = [*importance_keys, *([ckpt_recency] if keep_recent else [])]
         self.delete_checkpoints(num_to_keep=num_to_keep, importance_keys=keys, **options)
 
-    def delete_checkpoints(self, **options: Any) -> None:
-        """Delete the least important checkpoints; the main process decides for all ranks."""
+    def delete_checkpoints(  # noqa: PLR0913 - SpeechBrain's signature
+        self,
+        *,
+        num_to_keep: int = 1,
+        min_keys: Sequence[str] | None = None,
+        max_keys: Sequence[str] | None = None,
+        importance_keys: Sequence[Callable[[Checkpoint], Any]] = (ckpt_recency,),
+        ckpt_predicate: Callable[[Checkpoint], bool] | None = None,
+        verbosity: int = INFO,
+    ) -> None:
+        """Delete all but the best ``num_to_keep`` by each key; the main process does it for all.
+
+        Arguments and meaning are SpeechBrain's; a kill leaves no checkpoint that is half deleted.
+        """
+        ways: list[dict[str, Any]] = [
+            *({"min_key": key} for key in min_keys or ()),
+            *({"max_key": key} for key in max_keys or ()),
+            *({"importance_key": key} for key in importance_keys),
+        ]
+
+        def delete() -> None:
+            ranked = [self.find_checkpoints(ckpt_predicate=ckpt_predicate, **way) for way in ways]
+            kept = {ckpt.path for best_first in ranked for ckpt in best_first[:num_to_keep]}
+            for path in {ckpt.path for best_first in ranked for ckpt in best_first} - kept:
+                _delete(path)
+                logger.log(verbosity, "Deleted checkpoint in %s", path)
+
         ddp_barrier()
-        main_process_only(super().delete_checkpoints)(**options)
+        main_process_only(delete)()
 
     def _new_checkpoint_dirpath(self) -> Path:
         return _aside(super()._new_checkpoint_dirpath())
@@ -183,6 +209,14 @@ class CheckpointStore(Checkpointer):
 
 def _aside(final: Path) -> Path:
     return final.with_name(UNFINISHED + final.name)
+
+
+def _delete(path: Path) -> None:
+    # Renamed first: a kill half-way leaves rubbish known as such, not half a checkpoint.
+    aside = _aside(path)
+    shutil.rmtree(aside, ignore_errors=True)
+    path.rename(aside)
+    shutil.rmtree(aside)
 
 
 def _publish(saved: Checkpoint) -> Checkpoint:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from speechbrain.core import INTRA_EPOCH_CKPT_FLAG
 from speechbrain.utils.logger import get_logger
 
 from recipes.common.averaging import average_best
@@ -56,6 +57,10 @@ def _save(
         end_of_epoch=not brain.epoch_is_open,
         num_to_keep=options.num_to_keep,
         **{which: [options.valid_metric]},
+    )
+    # A save in mid-epoch that was killed before it deleted its forerunner left two of them.
+    brain.checkpointer.delete_checkpoints(
+        num_to_keep=1, ckpt_predicate=lambda ckpt: INTRA_EPOCH_CKPT_FLAG in ckpt.meta
     )
 
 

@@ -25,6 +25,7 @@ EVERY = 4
 """Updates between two checkpoints in mid-epoch."""
 KILLS = (4, 12, 20)
 """Updates after whose checkpoint the run is killed; an epoch has 16."""
+ATTEMPTS = 3
 
 
 def position(checkpoint: Path) -> tuple[int, bool]:
@@ -42,6 +43,12 @@ def newest(output: Path) -> tuple[int, bool]:
     return max(map(position, checkpoints(output)), default=(0, False))
 
 
+def is_killed_in_mid_epoch(command: list[str], output: Path, update: int) -> bool:
+    """Kill a run when it has saved an update; a busy machine may do it an epoch too late."""
+    code = kill_when(command, lambda: newest(output)[0] >= update)
+    return code == -9 and newest(output)[1]
+
+
 @pytest.fixture(scope="module")
 def outputs(main_job: MainJob, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of a run without a stop, and of one that was killed three times in mid-epoch."""
@@ -55,13 +62,13 @@ def outputs(main_job: MainJob, tmp_path_factory: pytest.TempPathFactory) -> dict
     }
     assert "model.dropout" not in options  # the default, more than 0: random states count
     run(train_command("hparams/train.yaml", folder / "straight", **options)).check()
-    command = train_command("hparams/train.yaml", folder / "killed", **options)
-    for update in KILLS:
-        code = kill_when(command, lambda: newest(folder / "killed")[0] >= update)  # noqa: B023
-        at, is_mid_epoch = newest(folder / "killed")
-        assert (code, is_mid_epoch) == (-9, True), f"the kill at update {at} came too late"
-    run(command).check()
-    return {"straight": folder / "straight", "killed": folder / "killed"}
+    for attempt in range(ATTEMPTS):
+        killed = folder / f"killed_{attempt}"
+        command = train_command("hparams/train.yaml", killed, **options)
+        if all(is_killed_in_mid_epoch(command, killed, update) for update in KILLS):
+            run(command).check()
+            return {"straight": folder / "straight", "killed": killed}
+    pytest.fail(f"{ATTEMPTS} times a kill came after the end of its epoch: is the machine stuck?")
 
 
 def assert_equal(one: Any, other: Any, where: str = "") -> None:

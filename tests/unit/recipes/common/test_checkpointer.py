@@ -210,6 +210,25 @@ def test_nan_is_never_best_and_newest_is_saved_last(tmp_path, monkeypatch):
     assert checkpointer.find_checkpoint().path == newest.path
 
 
+def test_kill_while_deleting_leaves_no_half_checkpoint(tmp_path, monkeypatch):
+    net, checkpointer = make(tmp_path)
+    save(checkpointer, net, 1.0)
+    newest = save(checkpointer, net, 2.0)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("recipes.common.checkpoint_store.shutil.rmtree", killed_rmtree)
+        checkpointer.delete_checkpoints(num_to_keep=1)
+    assert [path.name for path in tmp_path.glob("CKPT+*")] == [newest.path.name]
+    _, resumed = make(tmp_path)
+    saved = resumed.save_checkpoint()
+    assert sorted(tmp_path.iterdir()) == sorted([newest.path, saved.path])
+
+
+def killed_rmtree(folder, *, ignore_errors=False):
+    if not ignore_errors:
+        next(folder.iterdir()).unlink()
+        raise KeyboardInterrupt
+
+
 def test_named_checkpoint_is_replaced(tmp_path):
     net, checkpointer = make(tmp_path)
     for value in (1.0, 2.0):
