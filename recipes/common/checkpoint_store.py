@@ -156,7 +156,12 @@ class CheckpointStore(Checkpointer):
         main_process_only(delete)()
 
     def _new_checkpoint_dirpath(self) -> Path:
-        return _aside(super()._new_checkpoint_dirpath())
+        # Names sort in the order of the saves, also where a deleted one frees an earlier number.
+        first = super()._new_checkpoint_dirpath()
+        stamp = first.name[: -len("00")]
+        others = [path.name.rpartition("+")[2] for path in self.checkpoints_dir.glob(f"*{stamp}*")]
+        number = max((int(other) + 1 for other in others if other.isdecimal()), default=0)
+        return _aside(first.with_name(f"{stamp}{number:02d}"))
 
     def _custom_checkpoint_dirpath(self, name: str) -> Path:
         return _aside(super()._custom_checkpoint_dirpath(name))

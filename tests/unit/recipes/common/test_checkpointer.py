@@ -229,6 +229,17 @@ def killed_rmtree(folder, *, ignore_errors=False):
         raise KeyboardInterrupt
 
 
+def test_names_sort_in_the_order_of_saves_within_a_second(tmp_path, monkeypatch):
+    monkeypatch.setattr("speechbrain.utils.checkpoints.time.time", lambda: 1.7e9)
+    _, checkpointer = make(tmp_path)
+    names = []
+    for _ in range(4):  # each deletes its forerunner, whose number is free again
+        checkpointer.save_and_keep_only(num_to_keep=1)
+        names += [path.name for path in tmp_path.glob("CKPT+*")]
+    assert len(names) == 4
+    assert names == sorted(set(names))
+
+
 def test_named_checkpoint_is_replaced(tmp_path):
     net, checkpointer = make(tmp_path)
     for value in (1.0, 2.0):
