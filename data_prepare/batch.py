@@ -18,6 +18,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from data_prepare.reading import TEXT_FIELDS, Fault, ShardReader
 from data_prepare.sequence import Position
+from data_prepare.storage import StorageCounts
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 Padded = tuple[NDArray[Any], NDArray[np.float32]]
@@ -64,6 +65,8 @@ class SpeechBatch(PaddedBatch):
         Utterances that had to be left out.
     num_bytes : int
         Bytes read for it.
+    counts : StorageCounts
+        Retries and downloaded bytes of the loader worker since its last batch.
     """
 
     is_padding: bool
@@ -72,6 +75,7 @@ class SpeechBatch(PaddedBatch):
     position: Position
     faults: list[Fault]
     num_bytes: int
+    counts: StorageCounts
 
 
 @dataclass
@@ -86,7 +90,7 @@ class PackedBatch:
         [B] lengths.
     columns : dict
         A list of B values, or a padded array with relative lengths, by name.
-    seconds, is_padding, ends_epoch, position, faults, num_bytes
+    seconds, is_padding, ends_epoch, position, faults, num_bytes, counts
         See `SpeechBatch`.
     """
 
@@ -99,6 +103,7 @@ class PackedBatch:
     position: Position
     faults: list[Fault]
     num_bytes: int
+    counts: StorageCounts
 
     def unpack(self) -> SpeechBatch:
         """Return the batch with float32 audio."""
@@ -172,6 +177,7 @@ class BatchReader(Dataset[PackedBatch]):
             position=request.position,
             faults=[] if request.is_padding else found.faults,
             num_bytes=found.num_bytes,
+            counts=found.counts,
         )
 
     def _transformed(self, example: dict[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from data_prepare.index_format import (
     index_checksum,
     row_faults,
 )
+from data_prepare.storage import RemoteOptions, Storage, open_storage
 
 __all__ = [
     "INDEX_NAME",
@@ -50,7 +51,9 @@ class ShardIndex:
     Arguments
     ---------
     folder : Path
-        The split's folder.
+        Where its index files lie: the split's folder, or a copy if that is elsewhere.
+    storage : Storage
+        Where its shards lie.
     split : str
         Its name, such as "train".
     rate_hz : int
@@ -70,6 +73,7 @@ class ShardIndex:
     """
 
     folder: Path
+    storage: Storage
     split: str
     rate_hz: int
     num_utterances: int
@@ -86,21 +90,29 @@ class ShardIndex:
                 yield json.loads(line)
 
     def shard_path(self, number: int) -> Path:
-        """Return the path of a shard."""
-        return self.folder / self.shards[number].name
+        """Return a local path of a shard; downloads it if it lies elsewhere."""
+        return self.storage.fetch(self.shards[number].name)
 
     @classmethod
-    def load(cls, folder: Path, *, check: Literal["size", "full"] = "size") -> "ShardIndex":
+    def load(
+        cls,
+        folder: str | Path | Storage,
+        *,
+        check: Literal["size", "full"] = "size",
+        remote: RemoteOptions | None = None,
+    ) -> "ShardIndex":
         """Read the index of a split and check that its files fit.
 
         A split without index.json is not finished: a FileNotFoundError.
 
         Arguments
         ---------
-        folder : Path
-            Folder of the split.
+        folder : str | Path | Storage
+            Folder of the split, its address, or its storage.
         check : Literal["size", "full"]
             "size" compares the sizes of all files, "full" their checksums and every row too.
+        remote : RemoteOptions | None
+            For an address of an object store or web server, see `data_prepare.storage`.
 
         Returns
         -------
@@ -112,18 +124,21 @@ class ShardIndex:
         ValueError
             If index.json is damaged or files do not fit to it; names all faults at once.
         """
-        folder = Path(folder)
+        storage = open_storage(folder, options=remote)
+        folder = storage.index_folder()
         content = _read_content(folder)
         shards = [ShardEntry(**entry) for entry in content["shards"]]
-        faults = file_faults(folder, content, shards, check=check)
+        storage = storage.with_shards(shards)
+        faults = file_faults(storage, content, shards, check=check)
         if faults:
-            raise ValueError(fault_message(folder, faults))
+            raise ValueError(fault_message(storage, faults))
         rows = np.load(folder / ROWS_NAME, mmap_mode="r", allow_pickle=False)
         faults = row_faults(rows, content, shards, check=check)
         if faults:
-            raise ValueError(fault_message(folder, faults))
+            raise ValueError(fault_message(storage, faults))
         return cls(
             folder=folder,
+            storage=storage,
             split=content["split"],
             rate_hz=content["rate_hz"],
             num_utterances=content["num_utterances"],

@@ -1,14 +1,18 @@
 """Names, row type and checks of a split's index; see `data_prepare.index` for its use."""
 
+from __future__ import annotations
+
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from data_prepare.files import canonical_json, file_sha256
+from data_prepare.files import canonical_json
+
+if TYPE_CHECKING:
+    from data_prepare.storage import Storage
 
 FORMAT = "stampede-shards-1"
 INDEX_NAME = "index.json"
@@ -70,20 +74,20 @@ def content_faults(content: Any) -> list[str]:
 
 
 def file_faults(
-    folder: Path, content: dict[str, Any], shards: list[ShardEntry], *, check: str
+    storage: Storage, content: dict[str, Any], shards: list[ShardEntry], *, check: str
 ) -> list[str]:
     """Return which files of a split do not fit its index; `check` is "size" or "full"."""
     stamps = dict(content["files"])
     stamps |= {s.name: {"num_bytes": s.num_bytes, "sha256": s.sha256} for s in shards}
     faults = []
+    sizes = storage.sizes(stamps)
     for name, stamp in stamps.items():
-        path = folder / name
-        num_bytes = path.stat().st_size if path.is_file() else None
+        num_bytes = sizes[name]
         if num_bytes is None:
             faults.append(f"{name}: missing")
         elif num_bytes != stamp["num_bytes"]:
             faults.append(f"{name}: {num_bytes} bytes, index says {stamp['num_bytes']}")
-        elif check == "full" and file_sha256(path) != stamp["sha256"]:
+        elif check == "full" and storage.sha256(name) != stamp["sha256"]:
             faults.append(f"{name}: its SHA-256 differs from the index")
     return faults
 
@@ -111,7 +115,7 @@ def row_faults(
     return faults
 
 
-def fault_message(folder: Path, faults: list[str]) -> str:
+def fault_message(where: object, faults: list[str]) -> str:
     """Return the text of the error."""
     listing = "; ".join(faults[:20]) + (f"; and {len(faults) - 20} more" if faults[20:] else "")
-    return f"index {folder}: {len(faults)} fault(s): {listing}; {REMEDY}"
+    return f"index {where}: {len(faults)} fault(s): {listing}; {REMEDY}"

@@ -1,28 +1,25 @@
 """Read utterances out of shards by their rows of the index, and check each against its row.
 
-Only files that the index names are opened, by plain names within the split's folder; members are
+Only files that the index names are read, by plain names within the split's storage; members are
 data, never code. What does not match its row, or does not decode, is a `Fault`, not an exception:
 the loader decides whether it may be skipped.
 """
 
 import io
-import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from data_prepare.address import check_name
 from data_prepare.index import ShardIndex
 from data_prepare.shards import decode_pair
+from data_prepare.storage import Read, StorageCounts
 
-MAX_OPEN_FILES = 64
 TEXT_FIELDS = ("id", "text", "speaker", "category", "language", "group")
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True)
@@ -52,12 +49,15 @@ class Utterances:
         The others.
     num_bytes : int
         Bytes read from the shards.
+    counts : StorageCounts
+        Of the storage, since the last batch.
     """
 
     num_samples: list[int]
     metas: list[dict[str, Any]]
     faults: list[Fault]
     num_bytes: int = 0
+    counts: StorageCounts = field(default_factory=StorageCounts)
 
 
 class ShardReader:
@@ -75,24 +75,10 @@ class ShardReader:
     """
 
     def __init__(self, index: ShardIndex):
-        self.folder = Path(index.folder)
+        self.storage = index.storage
         self.rate_hz = index.rate_hz
         self.categories = list(index.categories)
-        self.names = [shard.name for shard in index.shards]
-        self._files: dict[int, BinaryIO] = {}
-        unsafe = [name for name in self.names if not _PLAIN_NAME.fullmatch(name)]
-        if unsafe:
-            raise ValueError(
-                f"shards of {self.folder}: unsafe names {unsafe[:5]}; expected plain file names "
-                "within the folder; prepare the corpus again."
-            )
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_files": {}}
-
-    def __del__(self) -> None:
-        for file in self.__dict__.get("_files", {}).values():
-            file.close()
+        self.names = [check_name(shard.name, index.storage) for shard in index.shards]
 
     def read(self, rows: NDArray[np.void], *, out: NDArray[np.int16]) -> Utterances:
         """Read and decode the utterances of some rows.
@@ -115,34 +101,42 @@ class ShardReader:
             found.num_bytes += len(pair)
             place = out[len(found.metas)]
             try:
-                meta = self._decode(row, pair, place)
+                meta = self._decode_or_heal(row, pair, place)
             except _Mismatch as error:
                 name = self.names[int(row["shard"])]
                 found.faults.append(Fault(name, int(row["offset"]), error.key, error.reason))
                 continue
             found.num_samples.append(int(row["num_samples"]))
             found.metas.append(meta)
+        found.counts = self.storage.take_counts()
         return found
 
     def _pairs(self, rows: NDArray[np.void]) -> list[memoryview]:
         """Return the bytes of each row: neighbours in one read, reads in offset order."""
         pairs = [memoryview(b"")] * len(rows)
-        reads = list(_merged(rows))
-        for shard, offset, num_bytes, _ in reads:
-            _announce(self._file(shard), offset, num_bytes)
-        for shard, offset, num_bytes, places in reads:
-            data = memoryview(os.pread(self._file(shard).fileno(), num_bytes, offset))
+        merged = list(_merged(rows))
+        reads = [
+            Read(self.names[shard], offset, num_bytes) for shard, offset, num_bytes, _ in merged
+        ]
+        for (_, offset, _, places), data in zip(merged, self.storage.read_many(reads), strict=True):
+            view = memoryview(data)
             for place in places:
                 start = int(rows[place]["offset"]) - offset
-                pairs[place] = data[start : start + int(rows[place]["num_bytes"])]
+                pairs[place] = view[start : start + int(rows[place]["num_bytes"])]
         return pairs
 
-    def _file(self, shard: int) -> BinaryIO:
-        if shard not in self._files:
-            while len(self._files) >= MAX_OPEN_FILES:
-                self._files.pop(next(iter(self._files))).close()
-            self._files[shard] = (self.folder / self.names[shard]).open("rb", buffering=0)
-        return self._files[shard]
+    def _decode_or_heal(
+        self, row: np.void, pair: memoryview, place: NDArray[np.int16]
+    ) -> dict[str, Any]:
+        """Decode an utterance; if it does not fit, once more where that may help."""
+        try:
+            return self._decode(row, pair, place)
+        except _Mismatch:
+            name = self.names[int(row["shard"])]
+            if not self.storage.heal(name):
+                raise
+            read = Read(name, int(row["offset"]), int(row["num_bytes"]))
+            return self._decode(row, memoryview(self.storage.read_many([read])[0]), place)
 
     def _decode(self, row: np.void, pair: memoryview, place: NDArray[np.int16]) -> dict[str, Any]:
         """Decode one utterance into `place`; return what its JSON member says."""
@@ -196,12 +190,6 @@ def _merged(rows: NDArray[np.void]) -> Iterator[tuple[int, int, int, NDArray[np.
     for first, last in zip(firsts, [*firsts[1:], len(places)], strict=True):
         offset = int(offsets[first])
         yield int(shards[first]), offset, int(ends[last - 1]) - offset, places[first:last]
-
-
-def _announce(file: BinaryIO, offset: int, num_bytes: int) -> None:
-    """Let the system fetch what will be read, all at once; a no-op where it can not."""
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(file.fileno(), offset, num_bytes, os.POSIX_FADV_WILLNEED)
 
 
 def _decode_flac(flac: bytes, out: NDArray[np.int16], *, rate_hz: int) -> None:

@@ -25,6 +25,7 @@ from data_prepare.plan import Planner
 from data_prepare.plan_options import PlanOptions
 from data_prepare.reading import ShardReader
 from data_prepare.sequence import BatchSequence
+from data_prepare.storage import RemoteOptions, Storage
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +42,9 @@ class ShardLoader(DataLoader[Any]):
 
     Arguments
     ---------
-    folder : str | Path
-        Folder of the split, with its index.json.
+    folder : str | Path | Storage
+        Folder of the split, with its index.json; or the address of such a folder, "s3://..." or
+        "https://...", or its storage.
     max_batch_s : float
         Bound of a batch in padded seconds. More on this and what follows, up to `shards`, in
         `data_prepare.plan_options.PlanOptions`.
@@ -91,6 +93,8 @@ class ShardLoader(DataLoader[Any]):
         Batches in page-locked memory, for faster copies to a GPU.
     check : Literal["size", "full"]
         "size" or "full": how the index is compared with its files, see `ShardIndex.load`.
+    remote : RemoteOptions | None
+        Cache, retries and access for an address; see `data_prepare.storage.RemoteOptions`.
 
     Attributes
     ----------
@@ -105,7 +109,7 @@ class ShardLoader(DataLoader[Any]):
 
     def __init__(  # noqa: PLR0913 - the options of a YAML block, all by keyword
         self,
-        folder: str | Path,
+        folder: str | Path | Storage,
         *,
         max_batch_s: float,
         max_utterances: int | None = None,
@@ -130,9 +134,10 @@ class ShardLoader(DataLoader[Any]):
         multiprocessing_context: str | None = None,
         pin_memory: bool = False,
         check: Literal["size", "full"] = "size",
+        remote: RemoteOptions | None = None,
     ):
         _check_options(batches_per_epoch, rank=rank, world_size=world_size)
-        self.index = ShardIndex.load(Path(folder), check=check)
+        self.index = ShardIndex.load(folder, check=check, remote=remote)
         options = PlanOptions(
             max_batch_s=max_batch_s,
             max_utterances=max_utterances,
