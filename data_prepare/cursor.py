@@ -9,7 +9,8 @@ from torch.utils.data import Sampler
 
 from data_prepare.batch import BatchRequest, SpeechBatch
 from data_prepare.index import ShardIndex
-from data_prepare.sequence import BatchSequence, Position
+from data_prepare.sequence import Step
+from data_prepare.walking import Walk
 
 
 class Cursor(Sampler[BatchRequest]):
@@ -22,8 +23,8 @@ class Cursor(Sampler[BatchRequest]):
     ---------
     index : ShardIndex
         Of the split.
-    sequence : BatchSequence
-        Of its passes.
+    sequence : Walk
+        Of its passes, a `data_prepare.sequence.BatchSequence`.
     rank : int | None
         By default from torch.distributed, or 0 where it is not in use.
     world_size : int | None
@@ -33,7 +34,7 @@ class Cursor(Sampler[BatchRequest]):
     def __init__(
         self,
         index: ShardIndex,
-        sequence: BatchSequence,
+        sequence: Walk,
         *,
         rank: int | None = None,
         world_size: int | None = None,
@@ -42,7 +43,7 @@ class Cursor(Sampler[BatchRequest]):
         self.sequence = sequence
         self.is_iterated = False
         self._ranks = None if rank is None or world_size is None else (rank, world_size)
-        self._position = Position()
+        self._position = sequence.start
         # Whether the next iteration begins an epoch, or goes on in the one of the position.
         self._epoch_is_over = False
 
@@ -53,8 +54,12 @@ class Cursor(Sampler[BatchRequest]):
     def __iter__(self) -> Iterator[BatchRequest]:
         rank, _ = self.ranks()
         for step in self.sequence.walk(self._position, rank=rank):
-            rows = self.index.utterances[step.rows]
-            yield BatchRequest(rows, step.is_padding, step.ends_epoch, step.position)
+            yield self.request(step)
+
+    def request(self, step: Step) -> BatchRequest:
+        """Return what a loader worker has to read for a step."""
+        rows = self.index.utterances[step.rows]
+        return BatchRequest(rows, step.is_padding, step.ends_epoch, step.position)
 
     def begin(self) -> None:
         """Begin an epoch, or go on in one that a checkpoint left open."""
@@ -70,14 +75,13 @@ class Cursor(Sampler[BatchRequest]):
         """Note that the trainer has had the whole epoch."""
         self._epoch_is_over = True
 
-    def present(self) -> Position:
+    def present(self) -> Any:
         """Return where the running or the next iteration's epoch stands."""
         position = self._position
-        is_fixed = not self.sequence.planner.options.shuffle and not self.sequence.batches_per_epoch
         if self._epoch_is_over:
             position = self.sequence.next_epoch(position)
-        elif is_fixed and self.is_iterated:
-            position = Position()
+        elif self.sequence.is_fixed and self.is_iterated:
+            position = self.sequence.start
         return self.sequence.for_ranks(position, self.ranks()[1])
 
     def ranks(self) -> tuple[int, int]:

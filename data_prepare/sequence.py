@@ -66,6 +66,12 @@ class BatchSequence:
         self.batches_per_epoch = batches_per_epoch
         self._plans: dict[int, BatchPlan] = {}
         self._deals: dict[tuple[int, int, int], Deal] = {}
+        self.start = Position()
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether each iteration is the same whole pass, as validation wants it."""
+        return not self.planner.options.shuffle and self.batches_per_epoch is None
 
     def plan(self, pass_number: int) -> BatchPlan:
         """Return the plan of a pass; the two last asked for are kept."""
