@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from data_prepare.batch import SpeechBatch
 
 logger = logging.getLogger(__name__)
+
+MAX_LOGGED = 100
 
 
 @dataclass
@@ -26,6 +29,14 @@ class LoaderStatistics:
         Time the trainer waited for batches.
     num_bytes : int
         Bytes read.
+    num_retries : int
+        Requests to an object store or web server that were made again.
+    downloaded_bytes : int
+        Bytes that came from there.
+    faults_by_kind : dict[str, int]
+        The utterances left out, by kind: "missing_shard", "changed_shard" (by its size, or with
+        check="full" its checksum), "entry" (what lies there is not what the index says) and
+        "audio" (does not decode).
     """
 
     batches: int = 0
@@ -36,6 +47,9 @@ class LoaderStatistics:
     padded_s: float = 0.0
     wait_s: float = 0.0
     num_bytes: int = 0
+    num_retries: int = 0
+    downloaded_bytes: int = 0
+    faults_by_kind: dict[str, int] = field(default_factory=dict)
 
     @property
     def padding_share(self) -> float:
@@ -46,7 +60,11 @@ class LoaderStatistics:
         """Count a batch."""
         self.wait_s += wait_s
         self.faults += len(batch.faults)
+        for fault in batch.faults:
+            self.faults_by_kind[fault.kind] = self.faults_by_kind.get(fault.kind, 0) + 1
         self.num_bytes += batch.num_bytes
+        self.num_retries += batch.counts.num_retries
+        self.downloaded_bytes += batch.counts.downloaded_bytes
         if batch.is_padding:
             self.padding_batches += 1
             return
@@ -55,7 +73,7 @@ class LoaderStatistics:
         self.audio_s += batch.seconds
         self.padded_s += batch.wavs.data.numel() / rate_hz
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, Any]:
         """Return all figures, ready for JSON."""
         return asdict(self) | {"padding_share": self.padding_share}
 
@@ -69,6 +87,8 @@ class FaultBudget:
         Of a rank's part of a pass; 0 makes the first one an error.
     where : str
         Named in messages.
+    find_key : Callable[[str, int], str] | None
+        Returns the key of an utterance by its shard and offset, for the error.
 
     Raises
     ------
@@ -76,11 +96,18 @@ class FaultBudget:
         If `max_share` is not in [0, 1).
     """
 
-    def __init__(self, max_share: float, *, where: str):
+    def __init__(
+        self,
+        max_share: float,
+        *,
+        where: str,
+        find_key: Callable[[str, int], str] | None = None,
+    ):
         if not 0 <= max_share < 1:
             raise ValueError(f"loader: max_bad_share is {max_share}; expected [0, 1).")
         self.max_share = max_share
         self.where = where
+        self.find_key = find_key
         self._pass_number = 0
         self._count = 0
 
@@ -105,10 +132,16 @@ class FaultBudget:
             self._pass_number, self._count = batch.position.pass_number, 0
         self._count += len(batch.faults)
         if self._count > self.max_share * num_utterances:
+            last = batch.faults[-1]
+            if not last.key and self.find_key is not None:
+                last = replace(last, key=self.find_key(last.shard, last.offset))
             raise ValueError(
                 f"loader of {self.where}: {self._count} unusable utterance(s), the last: "
-                f"{batch.faults[-1]}; expected at most max_bad_share = {self.max_share:g} of "
+                f"{last}; expected at most max_bad_share = {self.max_share:g} of "
                 f"{num_utterances:.0f}; prepare the corpus again, or raise max_bad_share."
             )
-        for fault in batch.faults:
+        room = max(0, MAX_LOGGED - self._count + len(batch.faults))
+        for fault in batch.faults[:room]:
             logger.warning("loader of %s: skipped %s", self.where, fault)
+        if 0 < room <= len(batch.faults):
+            logger.warning("loader of %s: further skips of this pass are only counted", self.where)

@@ -7,7 +7,8 @@ which is written last: a folder without it is not finished.
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -18,15 +19,15 @@ from data_prepare.files import atomic_path, file_sha256, write_json
 from data_prepare.index_format import (
     FORMAT,
     INDEX_NAME,
-    REMEDY,
     ROW_DTYPE,
     ROWS_NAME,
     TEXTS_NAME,
     ShardEntry,
-    content_faults,
+    ShardFault,
     fault_message,
     file_faults,
     index_checksum,
+    read_content,
     row_faults,
 )
 from data_prepare.storage import RemoteOptions, Storage, open_storage
@@ -70,6 +71,8 @@ class ShardIndex:
         SHA-256 over all of the index, which names this content.
     utterances : ndarray
         [num_utterances] of `ROW_DTYPE`, memory-mapped, in shard order.
+    bad_shards : dict[int, ShardFault]
+        Shards that can not be used, by number; only where the index was loaded so.
     """
 
     folder: Path
@@ -82,6 +85,7 @@ class ShardIndex:
     shards: list[ShardEntry]
     checksum: str
     utterances: npt.NDArray[np.void]
+    bad_shards: dict[int, ShardFault] = field(default_factory=dict)
 
     def texts(self) -> Iterator[dict[str, Any]]:
         """Yield each utterance's id, key, text, speaker, category, language and group."""
@@ -100,6 +104,7 @@ class ShardIndex:
         *,
         check: Literal["size", "full"] = "size",
         remote: RemoteOptions | None = None,
+        tolerant: bool = False,
     ) -> "ShardIndex":
         """Read the index of a split and check that its files fit.
 
@@ -113,6 +118,8 @@ class ShardIndex:
             "size" compares the sizes of all files, "full" their checksums and every row too.
         remote : RemoteOptions | None
             For an address of an object store or web server, see `data_prepare.storage`.
+        tolerant : bool
+            Shards that are missing or changed go into `bad_shards` and are no error.
 
         Returns
         -------
@@ -126,11 +133,16 @@ class ShardIndex:
         """
         storage = open_storage(folder, options=remote)
         folder = storage.index_folder()
-        content = _read_content(folder)
+        content = read_content(folder)
         shards = [ShardEntry(**entry) for entry in content["shards"]]
         storage = storage.with_shards(shards)
-        faults = file_faults(storage, content, shards, check=check)
-        if faults:
+        stamps = content["files"] | {s.name: asdict(s) for s in shards}
+        file_problems = file_faults(storage, stamps, check=check)
+        bad_shards = {
+            n: file_problems[s.name] for n, s in enumerate(shards) if s.name in file_problems
+        }
+        if file_problems and not (tolerant and len(bad_shards) == len(file_problems)):
+            faults = [f"{name}: {fault.reason}" for name, fault in file_problems.items()]
             raise ValueError(fault_message(storage, faults))
         rows = np.load(folder / ROWS_NAME, mmap_mode="r", allow_pickle=False)
         faults = row_faults(rows, content, shards, check=check)
@@ -147,7 +159,20 @@ class ShardIndex:
             shards=shards,
             checksum=content["checksum"],
             utterances=rows,
+            bad_shards=bad_shards,
         )
+
+    def find_key(self, shard: str, offset: int) -> str:
+        """Return the key of the utterance at a place in a shard, "" if there is none."""
+        first = 0
+        for entry in self.shards:
+            last = first + entry.num_utterances
+            rows = np.flatnonzero(self.utterances["offset"][first:last] == offset)
+            if entry.name == shard and len(rows):
+                text = next(islice(self.texts(), first + int(rows[0]), None), {})
+                return str(text.get("key", ""))
+            first = last
+        return ""
 
 
 @dataclass(frozen=True)
@@ -246,20 +271,3 @@ def _fill_rows(
 
 def _file_stamp(path: Path) -> dict[str, Any]:
     return {"num_bytes": path.stat().st_size, "sha256": file_sha256(path)}
-
-
-def _read_content(folder: Path) -> dict[str, Any]:
-    path = folder / INDEX_NAME
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"index: {path} is missing; expected a prepared split; "
-            "run the preparer again, it finishes what is left."
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"index {path}: not JSON ({error}); {REMEDY}") from error
-    faults = content_faults(content)
-    if faults:
-        raise ValueError(fault_message(folder, faults))
-    return content

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from data_prepare.address import check_name
 from data_prepare.files import canonical_json
 
 if TYPE_CHECKING:
@@ -19,6 +23,7 @@ INDEX_NAME = "index.json"
 ROWS_NAME = "utterances.npy"
 TEXTS_NAME = "utterances.jsonl"
 REMEDY = "expected the files as they were prepared; prepare the corpus again with overwrite."
+MAX_INDEX_BYTES = 1 << 28
 _NEEDED = {
     "split",
     "rate_hz",
@@ -29,6 +34,9 @@ _NEEDED = {
     "files",
     "checksum",
 }
+
+# Threads that compute checksums; they wait for the disk or release the interpreter's lock.
+_NUM_THREADS = 8
 
 # offset: of the FLAC member's TAR header. num_bytes: headers, data and padding of both members,
 # so that one read at `offset` gives the pair.
@@ -54,10 +62,56 @@ class ShardEntry:
     num_samples: int
 
 
+class ShardFault(NamedTuple):
+    """Why a shard can not be used: "missing_shard" or "changed_shard", and what exactly."""
+
+    kind: str
+    reason: str
+
+
 def index_checksum(content: dict[str, Any]) -> str:
     """Return the SHA-256 of an index.json's content without its own "checksum"."""
     rest = {name: value for name, value in content.items() if name != "checksum"}
     return hashlib.sha256(canonical_json(rest)).hexdigest()
+
+
+def read_content(folder: Path) -> dict[str, Any]:
+    """Return the content of a split's index.json.
+
+    Arguments
+    ---------
+    folder : Path
+        Of the split.
+
+    Returns
+    -------
+    dict[str, Any]
+        All of it checked.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it is damaged.
+    """
+    path = folder / INDEX_NAME
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"index: {path} is missing; expected a prepared split; "
+            "run the preparer again, it finishes what is left."
+        )
+    num_bytes = path.stat().st_size
+    if num_bytes > MAX_INDEX_BYTES:
+        raise ValueError(f"index {path}: {num_bytes} bytes, more than any index; {REMEDY}")
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"index {path}: not JSON ({error}); {REMEDY}") from error
+    faults = content_faults(content)
+    if faults:
+        raise ValueError(fault_message(folder, faults))
+    return content
 
 
 def content_faults(content: Any) -> list[str]:
@@ -70,26 +124,94 @@ def content_faults(content: Any) -> list[str]:
         return [f"{INDEX_NAME}: lacks {', '.join(missing)}"]
     if content["checksum"] != index_checksum(content):
         return [f"{INDEX_NAME}: its checksum does not fit its content; it was changed or cut"]
-    return []
+    return [f"{INDEX_NAME}: {fault}" for fault in _structure_faults(content)]
+
+
+def _structure_faults(content: dict[str, Any]) -> list[str]:
+    """Return which values are not what the format says: an index may come from anywhere."""
+    counts = ("rate_hz", "num_utterances", "num_samples")
+    faults = [f"{name} is {content[name]!r}" for name in counts if not _is_count(content[name])]
+    if not _is_name_list(content["categories"]) or not isinstance(content["split"], str):
+        faults.append("split or categories are no names")
+    files = content["files"]
+    if not isinstance(files, dict) or set(files) != {ROWS_NAME, TEXTS_NAME}:
+        return [*faults, f"files are not {ROWS_NAME} and {TEXTS_NAME}"]
+    faults += [f"{name}: {stamp!r}"[:200] for name, stamp in files.items() if not _is_stamp(stamp)]
+    shards = content["shards"]
+    if not isinstance(shards, list):
+        return [*faults, "shards are no list"]
+    strange = [f"shard {shard!r}"[:200] for shard in shards if not _is_entry(shard)]
+    if faults or strange:
+        return [*faults, *strange]
+    if len({shard["name"] for shard in shards}) < len(shards):
+        faults.append("a shard is named twice")
+    for name in ("num_utterances", "num_samples"):
+        total = sum(shard[name] for shard in shards)
+        if total != content[name]:
+            faults.append(f"{name} is {content[name]}, that of its shards {total}")
+    return faults
+
+
+def _is_entry(shard: Any) -> bool:
+    if not _is_stamp(shard) or shard.keys() != {field.name for field in fields(ShardEntry)}:
+        return False
+    try:
+        check_name(str(shard["name"]), INDEX_NAME)
+    except ValueError:
+        return False
+    return all(_is_count(shard[name]) for name in ("num_utterances", "num_samples"))
+
+
+def _is_stamp(stamp: Any) -> bool:
+    return (
+        isinstance(stamp, dict)
+        and _is_count(stamp.get("num_bytes"))
+        and isinstance(stamp.get("sha256"), str)
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_name_list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def file_faults(
-    storage: Storage, content: dict[str, Any], shards: list[ShardEntry], *, check: str
-) -> list[str]:
-    """Return which files of a split do not fit its index; `check` is "size" or "full"."""
-    stamps = dict(content["files"])
-    stamps |= {s.name: {"num_bytes": s.num_bytes, "sha256": s.sha256} for s in shards}
-    faults = []
+    storage: Storage, stamps: dict[str, dict[str, Any]], *, check: str
+) -> dict[str, ShardFault]:
+    """Return which files of a split do not fit their stamps of size and SHA-256.
+
+    Arguments
+    ---------
+    storage : Storage
+        Where they lie.
+    stamps : dict[str, dict[str, Any]]
+        "num_bytes" and "sha256" by file name.
+    check : str
+        "size" compares sizes, "full" checksums too, several files at a time.
+
+    Returns
+    -------
+    dict[str, ShardFault]
+        By file name, in the order of the stamps.
+    """
     sizes = storage.sizes(stamps)
+    faults = {}
     for name, stamp in stamps.items():
-        num_bytes = sizes[name]
-        if num_bytes is None:
-            faults.append(f"{name}: missing")
-        elif num_bytes != stamp["num_bytes"]:
-            faults.append(f"{name}: {num_bytes} bytes, index says {stamp['num_bytes']}")
-        elif check == "full" and storage.sha256(name) != stamp["sha256"]:
-            faults.append(f"{name}: its SHA-256 differs from the index")
-    return faults
+        if sizes[name] is None:
+            faults[name] = ShardFault("missing_shard", "missing")
+        elif sizes[name] != stamp["num_bytes"]:
+            reason = f"{sizes[name]} bytes, index says {stamp['num_bytes']}"
+            faults[name] = ShardFault("changed_shard", reason)
+    if check == "full":
+        whole = [name for name in stamps if name not in faults]
+        with ThreadPoolExecutor(_NUM_THREADS) as pool:
+            for name, sha256 in zip(whole, pool.map(storage.sha256, whole), strict=True):
+                if sha256 != stamps[name]["sha256"]:
+                    faults[name] = ShardFault("changed_shard", "its SHA-256 differs from the index")
+    return {name: faults[name] for name in stamps if name in faults}
 
 
 def row_faults(
@@ -101,13 +223,14 @@ def row_faults(
     if check == "size" or not len(rows):
         return []
     faults = []
-    counts = np.bincount(rows["shard"], minlength=len(shards))
-    if counts.tolist() != [shard.num_utterances for shard in shards]:
-        faults.append(f"{ROWS_NAME}: utterances per shard differ from {INDEX_NAME}")
-    elif np.any(
-        rows["offset"] + rows["num_bytes"] > np.array([s.num_bytes for s in shards])[rows["shard"]]
-    ):
-        faults.append(f"{ROWS_NAME}: an utterance lies beyond the end of its shard")
+    counts = [shard.num_utterances for shard in shards]
+    if not np.array_equal(rows["shard"], np.repeat(np.arange(len(shards)), counts)):
+        faults.append(f"{ROWS_NAME}: utterances are not in the order of the shards")
+    else:
+        ends = np.array([s.num_bytes for s in shards], np.uint64)[rows["shard"]]
+        # Without a sum, which could overflow.
+        if np.any((rows["num_bytes"] > ends) | (rows["offset"] > ends - rows["num_bytes"])):
+            faults.append(f"{ROWS_NAME}: an utterance lies beyond the end of its shard")
     if int(rows["num_samples"].sum(dtype=np.int64)) != content["num_samples"]:
         faults.append(f"{ROWS_NAME}: the sum of num_samples differs from {INDEX_NAME}")
     if int(rows["category"].max()) >= len(content["categories"]):

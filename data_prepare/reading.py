@@ -16,20 +16,26 @@ from numpy.typing import NDArray
 
 from data_prepare.address import check_name
 from data_prepare.index import ShardIndex
+from data_prepare.index_format import ShardFault
 from data_prepare.shards import decode_pair
-from data_prepare.storage import Read, StorageCounts
+from data_prepare.storage import Read, StorageCounts, StorageError
 
 TEXT_FIELDS = ("id", "text", "speaker", "category", "language", "group")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """An utterance that can not be used: where it lies and why."""
+    """An utterance that can not be used: where it lies and why.
+
+    `kind` is "missing_shard", "changed_shard", "entry" (what lies there is not what the index
+    says) or "audio" (does not decode).
+    """
 
     shard: str
     offset: int
     key: str
     reason: str
+    kind: str = "entry"
 
     def __str__(self) -> str:
         return f"{self.shard}, offset {self.offset}, key {self.key or '(unknown)'}: {self.reason}"
@@ -79,6 +85,7 @@ class ShardReader:
         self.rate_hz = index.rate_hz
         self.categories = list(index.categories)
         self.names = [check_name(shard.name, index.storage) for shard in index.shards]
+        self.bad_shards = dict(index.bad_shards)
 
     def read(self, rows: NDArray[np.void], *, out: NDArray[np.int16]) -> Utterances:
         """Read and decode the utterances of some rows.
@@ -103,8 +110,8 @@ class ShardReader:
             try:
                 meta = self._decode_or_heal(row, pair, place)
             except _Mismatch as error:
-                name = self.names[int(row["shard"])]
-                found.faults.append(Fault(name, int(row["offset"]), error.key, error.reason))
+                name, offset = self.names[int(row["shard"])], int(row["offset"])
+                found.faults.append(Fault(name, offset, error.key, error.reason, error.kind))
                 continue
             found.num_samples.append(int(row["num_samples"]))
             found.metas.append(meta)
@@ -114,21 +121,40 @@ class ShardReader:
     def _pairs(self, rows: NDArray[np.void]) -> list[memoryview]:
         """Return the bytes of each row: neighbours in one read, reads in offset order."""
         pairs = [memoryview(b"")] * len(rows)
-        merged = list(_merged(rows))
-        reads = [
-            Read(self.names[shard], offset, num_bytes) for shard, offset, num_bytes, _ in merged
-        ]
-        for (_, offset, _, places), data in zip(merged, self.storage.read_many(reads), strict=True):
+        merged = [part for part in _merged(rows) if part[0] not in self.bad_shards]
+        for (_, offset, _, places), data in zip(merged, self._read_parts(merged), strict=True):
             view = memoryview(data)
             for place in places:
                 start = int(rows[place]["offset"]) - offset
                 pairs[place] = view[start : start + int(rows[place]["num_bytes"])]
         return pairs
 
+    def _read_parts(self, parts: list[tuple[int, int, int, Any]]) -> list[bytes]:
+        """Return the bytes of each part; a shard that is absent becomes a bad one, b""."""
+        reads = [Read(self.names[shard], offset, size) for shard, offset, size, _ in parts]
+        try:
+            return self.storage.read_many(reads)
+        except OSError as error:
+            if not _is_absence(error):
+                raise
+        return [self._read_part(part[0], read) for part, read in zip(parts, reads, strict=True)]
+
+    def _read_part(self, shard: int, read: Read) -> bytes:
+        try:
+            return b"" if shard in self.bad_shards else self.storage.read_many([read])[0]
+        except OSError as error:
+            if not _is_absence(error):
+                raise
+            self.bad_shards[shard] = ShardFault("missing_shard", f"can not be read: {error}")
+            return b""
+
     def _decode_or_heal(
         self, row: np.void, pair: memoryview, place: NDArray[np.int16]
     ) -> dict[str, Any]:
         """Decode an utterance; if it does not fit, once more where that may help."""
+        bad = self.bad_shards.get(int(row["shard"]))
+        if bad is not None:
+            raise _Mismatch("", bad.reason, bad.kind)
         try:
             return self._decode(row, pair, place)
         except _Mismatch:
@@ -145,7 +171,7 @@ class ShardReader:
             raise _Mismatch("", f"the shard ends after {len(pair)} of {row['num_bytes']} bytes")
         try:
             key, flac, meta = decode_pair(pair)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _Mismatch("", str(error)) from error
         category = self.categories[int(row["category"])]
         expected = {"num_samples": num_samples, "rate_hz": self.rate_hz, "category": category}
@@ -155,16 +181,24 @@ class ShardReader:
         try:
             _decode_flac(flac, place[:num_samples], rate_hz=self.rate_hz)
         except (soundfile.SoundFileError, ValueError) as error:
-            raise _Mismatch(key, str(error)) from error
+            raise _Mismatch(key, str(error), "audio") from error
         place[num_samples:] = 0
         return meta
 
 
 class _Mismatch(Exception):  # noqa: N818 - never leaves this module
-    def __init__(self, key: str, reason: str):
+    def __init__(self, key: str, reason: str, kind: str = "entry"):
         super().__init__(reason)
         self.key = key
         self.reason = reason
+        self.kind = kind
+
+
+def _is_absence(error: OSError) -> bool:
+    """Tell whether an error will come again however often one tries."""
+    if isinstance(error, StorageError):
+        return error.is_lasting
+    return isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError)
 
 
 def _meta_fault(meta: Any, expected: dict[str, Any]) -> str:
@@ -193,6 +227,8 @@ def _merged(rows: NDArray[np.void]) -> Iterator[tuple[int, int, int, NDArray[np.
 
 
 def _decode_flac(flac: bytes, out: NDArray[np.int16], *, rate_hz: int) -> None:
+    if not flac.startswith(b"fLaC"):
+        raise ValueError("audio is no FLAC")
     with soundfile.SoundFile(io.BytesIO(flac)) as file:
         found = (file.samplerate, file.channels, file.frames)
         expected = (rate_hz, 1, len(out))

@@ -75,8 +75,9 @@ class ShardLoader(DataLoader[Any]):
     batches_per_epoch : int | None
         Length of a nominal epoch, in batches of each rank.
     max_bad_share : float
-        Utterances that do not match the index or do not decode are skipped and counted up to this
-        share of a pass (of each rank's part); beyond it, and by default at once, an error.
+        Utterances that do not match the index or do not decode, or whose shard is missing or
+        changed, are skipped and counted up to this share of a pass (of each rank's part); beyond
+        it, and by default at once, an error. The plan stays the same on all ranks.
     rank : int | None
         Which part to load; by default from torch.distributed, or all where it is not in use.
     world_size : int | None
@@ -137,7 +138,7 @@ class ShardLoader(DataLoader[Any]):
         remote: RemoteOptions | None = None,
     ):
         _check_options(batches_per_epoch, rank=rank, world_size=world_size)
-        self.index = ShardIndex.load(folder, check=check, remote=remote)
+        self.index = ShardIndex.load(folder, check=check, remote=remote, tolerant=max_bad_share > 0)
         options = PlanOptions(
             max_batch_s=max_batch_s,
             max_utterances=max_utterances,
@@ -156,7 +157,9 @@ class ShardLoader(DataLoader[Any]):
             Planner(self.index, options), batches_per_epoch=batches_per_epoch
         )
         self.statistics = LoaderStatistics()
-        self._fault_budget = FaultBudget(max_bad_share, where=str(folder))
+        self._fault_budget = FaultBudget(
+            max_bad_share, where=str(folder), find_key=self.index.find_key
+        )
         self.cursor = Cursor(self.index, self.sequence, rank=rank, world_size=world_size)
         super().__init__(
             BatchReader(

@@ -127,11 +127,13 @@ def test_read_shard_cut_short_fault(split):
     assert "ends after 100 of" in found.faults[0].reason
 
 
-def test_read_shard_absent_error_has_full_path(split):
+def test_read_shard_absent_fault_has_full_path(split):
     index = ShardIndex.load(split)
     (split / "shard-000001.tar").unlink()
-    with pytest.raises(FileNotFoundError, match=str(split / "shard-000001.tar")):
-        read(split, [4], index=index)
+    found, _ = read(split, [4, 0, 3], index=index)
+    assert [meta["id"] for meta in found.metas] == ["utt-0"]
+    assert {fault.kind for fault in found.faults} == {"missing_shard"}
+    assert str(split / "shard-000001.tar") in found.faults[1].reason
 
 
 @pytest.mark.parametrize(
