@@ -189,7 +189,7 @@ def test_loader_shard_gone_error(tmp_path):
     loader = make_loader(write_split(tmp_path / "train", [[0.3] * 4]))
     os.remove(tmp_path / "train" / "shard-000000.tar")  # noqa: PTH107 - reads better
     with pytest.raises(
-        ValueError, match=r"4 unusable .* shard-000000.tar, offset 0, key utt-.: can"
+        ValueError, match=r"4 unusable .* shard-000000.tar, offset \d+, key utt-\d: can"
     ):
         list(loader)
 
