@@ -6,6 +6,7 @@ Writer and reader both take names and layout from here. The TAR is ustar with ti
 
 import hashlib
 import json
+import re
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,10 @@ AUDIO_SUFFIX = ".flac"
 META_SUFFIX = ".json"
 _BLOCK = tarfile.BLOCKSIZE
 _END_OF_ARCHIVE = bytes(2 * _BLOCK)
+# A header as we write it, but for name, size and checksum; their sum is the checksum's rest.
+_PLAIN = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)
+_PLAIN_SUM = sum(_PLAIN[100:124] + _PLAIN[136:148] + _PLAIN[156:]) + 8 * ord(" ")
+_SIZE = re.compile(rb"[0-7]{11}\0")
 
 
 def shard_name(number: int) -> str:
@@ -65,6 +70,15 @@ def decode_pair(pair: bytes | memoryview) -> tuple[str, bytes, dict[str, Any]]:
     ValueError
         If these bytes are not a pair of members with the same key.
     """
+    key, flac, text = split_pair(pair)
+    return key, bytes(flac), json.loads(text)
+
+
+def split_pair(pair: bytes | memoryview) -> tuple[str, memoryview, bytes]:
+    """Return key, FLAC bytes and JSON text of an utterance; see `decode_pair`.
+
+    Nothing is copied but the text.
+    """
     view = memoryview(pair)
     audio_name, flac, used = _split_member(view)
     meta_name, text, used_meta = _split_member(view[used:])
@@ -75,7 +89,7 @@ def decode_pair(pair: bytes | memoryview) -> tuple[str, bytes, dict[str, Any]]:
             f"shard: members {audio_name!r} and {meta_name!r} in {len(view)} bytes; "
             "expected one .flac and one .json of the same key; the index does not fit the shard."
         )
-    return key, bytes(flac), json.loads(bytes(text))
+    return key, flac, bytes(text)
 
 
 class ShardWriter:
@@ -134,17 +148,42 @@ def _member(name: str, data: bytes) -> bytes:
 
 
 def _split_member(view: memoryview) -> tuple[str, memoryview, int]:
+    """Return name and content of the member at the start of a view, and the bytes it takes."""
+    header = bytes(view[:_BLOCK])
+    name, num_bytes, is_file = _plain_header(header) or _any_header(header)
+    end = _BLOCK + num_bytes
+    if not is_file or end > len(view):
+        raise ValueError(
+            f"shard: member {name!r} of {num_bytes} bytes does not fit into the "
+            f"{len(view)} bytes read; expected a whole file; the shard or its index is damaged."
+        )
+    return name, view[_BLOCK:end], end + (-num_bytes) % _BLOCK
+
+
+def _plain_header(header: bytes) -> tuple[str, int, bool] | None:
+    """Return name, size and "is a file" of a header just as `_member` writes it, None of others.
+
+    Five times as fast as tarfile, which counts at a thousand utterances a second.
+    """
+    name, size = header[:100].rstrip(b"\0"), header[124:136]
+    is_plain = (
+        header[156:] == _PLAIN[156:]
+        and header[100:124] == _PLAIN[100:124]
+        and header[136:148] == _PLAIN[136:148]
+        and header[148:156] == b"%06o\0 " % (_PLAIN_SUM + sum(name) + sum(size))
+        and _SIZE.fullmatch(size)
+        and name.isascii()
+        and b"\0" not in name
+    )
+    return (name.decode(), int(size[:11], 8), True) if is_plain else None
+
+
+def _any_header(header: bytes) -> tuple[str, int, bool]:
     try:
-        info = tarfile.TarInfo.frombuf(bytes(view[:_BLOCK]), "utf-8", "strict")
-    except tarfile.HeaderError as error:
+        info = tarfile.TarInfo.frombuf(header, "utf-8", "strict")
+    except (tarfile.HeaderError, UnicodeDecodeError) as error:
         raise ValueError(
             f"shard: no TAR header at the expected place ({error}); expected a member; "
             "the index does not fit the shard, or the shard is damaged."
         ) from error
-    end = _BLOCK + info.size
-    if not info.isreg() or end > len(view):
-        raise ValueError(
-            f"shard: member {info.name!r} of {info.size} bytes does not fit into the "
-            f"{len(view)} bytes read; expected a whole file; the shard or its index is damaged."
-        )
-    return info.name, view[_BLOCK:end], end + (-info.size) % _BLOCK
+    return info.name, info.size, info.isreg()

@@ -24,6 +24,49 @@ def test_decode_pair_wrong_place_raises():
         decode_pair(pair[:1024])
 
 
+@pytest.mark.parametrize("key", ["k" * 95, "ü-ö", "a/" * 20 + "b" * 90, "sp ace"])
+def test_decode_pair_long_and_foreign_names_read_back(key):
+    pair = encode_pair(key, flac=b"1", meta={})
+    assert decode_pair(pair) == (key, b"1", {})
+
+
+def test_decode_pair_headers_of_another_writer_read_back():
+    members = []
+    for name, data in (("k.flac", b"flac"), ("k.json", b"{}")):
+        info = tarfile.TarInfo(name)
+        info.size, info.mtime, info.mode, info.uname = len(data), 1_700_000_000, 0o600, "somebody"
+        members.append(info.tobuf(tarfile.GNU_FORMAT) + data + bytes(512 - len(data)))
+    assert decode_pair(b"".join(members)) == ("k", b"flac", {})
+
+
+def test_decode_pair_changed_header_byte_raises():
+    pair = encode_pair("key", flac=b"f" * 700, meta={"a": 1})
+    checksums = {*range(148, 156), *range(1536 + 148, 1536 + 156)}
+    for place in {*range(512), *range(1536, 2048)}:
+        changed = bytearray(pair)
+        changed[place] ^= 1
+        if place in checksums and _decodes_as(pair, bytes(changed)):
+            continue  # What stands after a checksum's digits means nothing.
+        with pytest.raises(ValueError, match="shard"):
+            decode_pair(bytes(changed))
+
+
+def _decodes_as(pair: bytes, changed: bytes) -> bool:
+    try:
+        return decode_pair(changed) == decode_pair(pair)
+    except ValueError:
+        return False
+
+
+def test_decode_pair_folder_or_link_for_a_file_raises():
+    for kind in (tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE):
+        info = tarfile.TarInfo("k.flac")
+        info.type, info.linkname = kind, "/etc/passwd"
+        pair = info.tobuf(tarfile.USTAR_FORMAT) + encode_pair("k", flac=b"", meta={})[512:]
+        with pytest.raises(ValueError, match="expected a whole file"):
+            decode_pair(pair)
+
+
 def test_decode_pair_two_keys_raises():
     first, second = (encode_pair(key, flac=b"", meta={}) for key in "ab")
     with pytest.raises(ValueError, match=r"'a\.flac' and 'b\.json'"):
