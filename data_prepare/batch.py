@@ -23,7 +23,7 @@ from data_prepare.storage import StorageCounts
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 Padded = tuple[NDArray[Any], NDArray[np.float32]]
 
-_INT16_SCALE = 1 / 32768
+_INT16_SCALE = np.float32(1 / 32768)
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,15 @@ class BatchRequest:
         [B] rows of the index, B >= 1.
     is_padding, ends_epoch, position : bool, bool, Position
         Handed on to the batch, see `SpeechBatch`.
+    corpus : int
+        Which corpus of a mixture it is of.
     """
 
     rows: NDArray[np.void]
     is_padding: bool = False
     ends_epoch: bool = False
-    position: Position = field(default_factory=Position)
+    position: Any = field(default_factory=Position)
+    corpus: int = 0
 
 
 class SpeechBatch(PaddedBatch):
@@ -107,7 +110,8 @@ class PackedBatch:
 
     def unpack(self) -> SpeechBatch:
         """Return the batch with float32 audio."""
-        wavs = torch.mul(self.wavs, _INT16_SCALE)
+        # Half the time of torch.mul, which promotes int16 sample by sample.
+        wavs = torch.from_numpy(np.multiply(self.wavs.numpy(), _INT16_SCALE))
         lengths = torch.tensor(self.num_samples, dtype=torch.float32) / wavs.shape[1]
         ready = {"wavs": PaddedData(wavs, lengths)}
         for name, column in self.columns.items():

@@ -1,7 +1,7 @@
 """Where a loader stands: from the sequence of batches to this rank's requests."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -9,7 +9,6 @@ from torch.utils.data import Sampler
 
 from data_prepare.batch import BatchRequest, SpeechBatch
 from data_prepare.index import ShardIndex
-from data_prepare.sequence import Step
 from data_prepare.walking import Walk
 
 
@@ -21,10 +20,10 @@ class Cursor(Sampler[BatchRequest]):
 
     Arguments
     ---------
-    index : ShardIndex
-        Of the split.
+    indexes : Sequence[ShardIndex]
+        Of the split, or of each corpus of a mixture.
     sequence : Walk
-        Of its passes, a `data_prepare.sequence.BatchSequence`.
+        A `data_prepare.sequence.BatchSequence`, or the mixture.
     rank : int | None
         By default from torch.distributed, or 0 where it is not in use.
     world_size : int | None
@@ -33,13 +32,13 @@ class Cursor(Sampler[BatchRequest]):
 
     def __init__(
         self,
-        index: ShardIndex,
+        indexes: Sequence[ShardIndex],
         sequence: Walk,
         *,
         rank: int | None = None,
         world_size: int | None = None,
     ):
-        self.index = index
+        self.indexes = list(indexes)
         self.sequence = sequence
         self.is_iterated = False
         self._ranks = None if rank is None or world_size is None else (rank, world_size)
@@ -54,12 +53,8 @@ class Cursor(Sampler[BatchRequest]):
     def __iter__(self) -> Iterator[BatchRequest]:
         rank, _ = self.ranks()
         for step in self.sequence.walk(self._position, rank=rank):
-            yield self.request(step)
-
-    def request(self, step: Step) -> BatchRequest:
-        """Return what a loader worker has to read for a step."""
-        rows = self.index.utterances[step.rows]
-        return BatchRequest(rows, step.is_padding, step.ends_epoch, step.position)
+            rows = self.indexes[step.corpus].utterances[step.rows]
+            yield BatchRequest(rows, step.is_padding, step.ends_epoch, step.position, step.corpus)
 
     def begin(self) -> None:
         """Begin an epoch, or go on in one that a checkpoint left open."""

@@ -118,6 +118,7 @@ class Planner:
         self._lengths = np.ascontiguousarray(index.utterances["num_samples"])
         self._keep, self.left_out = self._filter()
         self.num_utterances = int(np.count_nonzero(self._keep))
+        self.num_samples = int(self._lengths[self._keep].sum(dtype=np.int64))
         self._check_lengths(index)
 
     def plan(self, pass_number: int = 0) -> BatchPlan:

@@ -41,12 +41,13 @@ class Position:
 
 @dataclass(frozen=True)
 class Step:
-    """One batch of one rank: rows of the index, and the position once its round is done."""
+    """One batch of one rank: rows of an index, and the position once its round is done."""
 
     rows: Rows
     is_padding: bool
     ends_epoch: bool
-    position: Position
+    position: Any
+    corpus: int = 0
 
 
 class BatchSequence:
@@ -149,18 +150,17 @@ class BatchSequence:
         ValueError
             If the state belongs to another corpus or plan; names all differences.
         """
-        faults = self._state_faults(state)
-        if not faults:
-            position = Position(**state["position"])
-            if state["plan"] == self.plan(position.pass_number).checksum:
-                return position
-            faults = ["the plan computed here differs although its options agree (other versions?)"]
-        raise ValueError(
-            "position of a data loader: " + "; ".join(faults) + "; expected a checkpoint of the "
-            "same corpus and plan; put the options back, or start the run in a new output folder."
-        )
+        faults = self.state_faults(state)
+        if faults:
+            raise ValueError(
+                "position of a data loader: " + "; ".join(faults) + "; expected a checkpoint of "
+                "the same corpus and plan; put the options back, or start the run in a new output "
+                "folder."
+            )
+        return Position(**state["position"])
 
-    def _state_faults(self, state: dict[str, Any]) -> list[str]:
+    def state_faults(self, state: dict[str, Any]) -> list[str]:
+        """Return what in a state is not of this corpus and plan, one line a difference."""
         if state.get("format") != FORMAT:
             return [f"format is {state.get('format')!r}, not {FORMAT!r}"]
         faults = []
@@ -175,6 +175,8 @@ class BatchSequence:
             for name in sorted(now.keys() | then.keys())
             if now.get(name) != then.get(name)
         ]
+        if not faults and state["plan"] != self.plan(state["position"]["pass_number"]).checksum:
+            return ["the plan computed here differs although its options agree (other versions?)"]
         return faults
 
     def _deal(self, position: Position) -> Deal:

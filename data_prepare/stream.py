@@ -160,7 +160,7 @@ class ShardLoader(DataLoader[Any]):
         self._fault_budget = FaultBudget(
             max_bad_share, where=str(folder), find_key=self.index.find_key
         )
-        self.cursor = Cursor(self.index, self.sequence, rank=rank, world_size=world_size)
+        self.cursor = Cursor([self.index], self.sequence, rank=rank, world_size=world_size)
         super().__init__(
             BatchReader(
                 ShardReader(self.index),
