@@ -93,9 +93,6 @@ def test_bad_shard_beyond_share_error_names_shard_and_key(split):
 
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_bad_shard_all_ranks_get_as_many_batches(split, world_size):
-    whole = [
-        len(list(make_loader(split, rank=r, world_size=world_size))) for r in range(world_size)
-    ]
     (split / SHARD).unlink()
     options = {"max_bad_share": 0.9, "window_shards": 1, "world_size": world_size}
     loaders = [make_loader(split, rank=rank, **options) for rank in range(world_size)]
