@@ -15,6 +15,7 @@ from data_prepare.index import INDEX_NAME, ROWS_NAME, TEXTS_NAME
 
 OPTIONS_NAME = "options.json"
 SUMMARY_NAME = "summary.json"
+MIXTURE_NAME = "mixture.json"
 PLOT_NAME = "summary.png"
 REJECTED_NAME = "rejected.jsonl"
 WORK_NAME = ".work"
@@ -38,7 +39,7 @@ class PreparedCorpus:
     splits: dict[str, Path]
 
     def split(self, name: str) -> Path:
-        """Return the folder of a split.
+        """Return the folder of a split, or of a mixture of splits (`data_prepare.mixed_corpus`).
 
         Arguments
         ---------
@@ -55,6 +56,8 @@ class PreparedCorpus:
         ValueError
             If there is no such split.
         """
+        if name not in self.splits and (self.folder / name / MIXTURE_NAME).is_file():
+            return self.folder / name
         if name not in self.splits:
             raise ValueError(
                 f"corpus {self.folder}: has no split {name!r}; expected one of "
@@ -96,8 +99,9 @@ def find_prepared(folder: Path) -> PreparedCorpus | None:
     path = folder / SUMMARY_NAME
     if not path.is_file():
         return None
-    names = json.loads(path.read_text(encoding="utf-8"))["splits"]
-    splits = {name: folder / name for name in names}
+    found = json.loads(path.read_text(encoding="utf-8"))["splits"]
+    # A mixture's splits lie elsewhere.
+    splits = {name: folder / figures.get("folder", name) for name, figures in found.items()}
     if not all((split / INDEX_NAME).is_file() for split in splits.values()):
         return None
     return PreparedCorpus(folder, splits)
