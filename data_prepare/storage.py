@@ -15,6 +15,7 @@ from data_prepare.address import RemoteAddress, check_name, parse_address
 from data_prepare.files import file_sha256
 from data_prepare.index_format import ShardEntry
 from data_prepare.remote_options import RemoteOptions
+from data_prepare.retry import StorageError
 
 __all__ = [
     "LocalStorage",
@@ -55,22 +56,6 @@ class StorageCounts:
         """Add the counts of another."""
         self.num_retries += other.num_retries
         self.downloaded_bytes += other.downloaded_bytes
-
-
-class StorageError(OSError):
-    """A file elsewhere can not be read.
-
-    Arguments
-    ---------
-    message : str
-        Says which, where, how often it was tried and why.
-    is_lasting : bool
-        True: the file is absent or not what the index says, so another try is of no use.
-    """
-
-    def __init__(self, message: str, *, is_lasting: bool = False):
-        super().__init__(message)
-        self.is_lasting = is_lasting
 
 
 class Storage(ABC):
@@ -117,6 +102,9 @@ class Storage(ABC):
 
         True if a copy was found damaged and dropped, or if bytes come afresh each time.
         """
+
+    def check_room(self, num_shards: int | None) -> None:  # noqa: B027 - nothing to do locally
+        """Warn if so many shards (None: all) can not be at hand at once, as their readers want."""
 
     @abstractmethod
     def take_counts(self) -> StorageCounts:
@@ -241,4 +229,6 @@ def open_storage(address: str | Path | Storage, *, options: RemoteOptions | None
     place = parse_address(address)
     if not isinstance(place, RemoteAddress):
         return LocalStorage(place)
-    raise ValueError(f"storage {place}: only local folders are read yet; copy the corpus.")
+    from data_prepare.remote import RemoteStorage  # noqa: PLC0415 - imports this module
+
+    return RemoteStorage(place, options or RemoteOptions())
