@@ -66,8 +66,8 @@ class SpeechBatch(PaddedBatch):
         Where the run stands once this batch is used.
     faults : list of Fault
         Utterances that had to be left out.
-    num_bytes : int
-        Bytes read for it.
+    num_bytes, bytes_needed : int
+        Bytes read for it, and what its utterances take in the shards.
     counts : StorageCounts
         Retries and downloaded bytes of the loader worker since its last batch.
     """
@@ -78,6 +78,7 @@ class SpeechBatch(PaddedBatch):
     position: Position
     faults: list[Fault]
     num_bytes: int
+    bytes_needed: int
     counts: StorageCounts
 
 
@@ -88,12 +89,12 @@ class PackedBatch:
     Arguments
     ---------
     wavs : Tensor
-        [B, S] int16, in shared memory where a worker made it.
+        [B, S] int16 in shared memory where a worker made it, else float32.
     num_samples : list of int
         [B] lengths.
     columns : dict
         A list of B values, or a padded array with relative lengths, by name.
-    seconds, is_padding, ends_epoch, position, faults, num_bytes, counts
+    seconds, is_padding, ends_epoch, position, faults, num_bytes, bytes_needed, counts
         See `SpeechBatch`.
     """
 
@@ -106,12 +107,15 @@ class PackedBatch:
     position: Position
     faults: list[Fault]
     num_bytes: int
+    bytes_needed: int
     counts: StorageCounts
 
     def unpack(self) -> SpeechBatch:
         """Return the batch with float32 audio."""
-        # Half the time of torch.mul, which promotes int16 sample by sample.
-        wavs = torch.from_numpy(np.multiply(self.wavs.numpy(), _INT16_SCALE))
+        wavs = self.wavs.contiguous()
+        if wavs.dtype == torch.int16:
+            # Half the time of torch.mul, which promotes int16 sample by sample.
+            wavs = torch.from_numpy(np.multiply(wavs.numpy(), _INT16_SCALE))
         lengths = torch.tensor(self.num_samples, dtype=torch.float32) / wavs.shape[1]
         ready = {"wavs": PaddedData(wavs, lengths)}
         for name, column in self.columns.items():
@@ -119,7 +123,7 @@ class PackedBatch:
                 ready[name] = PaddedData(*map(torch.from_numpy, column))
         examples = [
             {
-                name: ready[name].data[place] if name in ready else self.columns[name][place]
+                name: ready[name].data if name in ready else self.columns[name][place]
                 for name in ("wavs", *self.columns)
             }
             for place in range(len(self.num_samples))
@@ -128,6 +132,7 @@ class PackedBatch:
             examples,
             padding_func=_take_ready,
             per_key_padding_kwargs={name: {"ready": data} for name, data in ready.items()},
+            apply_default_convert=False,
         )
         for name in SpeechBatch.__annotations__:
             setattr(batch, name, getattr(self, name))
@@ -168,7 +173,7 @@ class BatchReader(Dataset[PackedBatch]):
             # Nothing of it can be read, yet this rank needs a batch: a second of silence.
             metas = [dict.fromkeys(TEXT_FIELDS, "")]
             num_samples = [self.reader.rate_hz]
-            wavs = torch.zeros(1, self.reader.rate_hz, dtype=torch.int16)
+            wavs = torch.zeros(1, self.reader.rate_hz)
             is_padding = True
         examples = [self._transformed({name: meta[name] for name in TEXT_FIELDS}) for meta in metas]
         return PackedBatch(
@@ -181,6 +186,7 @@ class BatchReader(Dataset[PackedBatch]):
             position=request.position,
             faults=[] if request.is_padding else found.faults,
             num_bytes=found.num_bytes,
+            bytes_needed=found.bytes_needed,
             counts=found.counts,
         )
 
@@ -197,9 +203,9 @@ class BatchReader(Dataset[PackedBatch]):
 
 
 def _new_buffer(num_utterances: int, num_samples: int) -> Tensor:
-    """Return [B, S] int16 without content; in a worker in shared memory, which saves a copy."""
+    """Return [B, S] without content: float32, or in a worker int16 in shared memory."""
     if get_worker_info() is None:
-        return torch.empty(num_utterances, num_samples, dtype=torch.int16)
+        return torch.empty(num_utterances, num_samples)
     storage = torch.UntypedStorage._new_shared(2 * num_utterances * num_samples)
     return torch.tensor([], dtype=torch.int16).set_(storage).view(num_utterances, num_samples)
 

@@ -16,17 +16,21 @@ _ffi: Any = soundfile._ffi
 _libsndfile: Any = soundfile._snd
 _from_handle = _ffi.from_handle
 _copy = _ffi.memmove
+_SAMPLES = {
+    np.dtype(np.int16): ("short[]", _libsndfile.sf_readf_short),
+    np.dtype(np.float32): ("float[]", _libsndfile.sf_readf_float),
+}
 
 
-def decode_flac(flac: bytes | memoryview, out: NDArray[np.int16], *, rate_hz: int) -> None:
+def decode_flac(flac: bytes | memoryview, out: NDArray[Any], *, rate_hz: int) -> None:
     """Decode a FLAC file of one channel.
 
     Arguments
     ---------
     flac : bytes | memoryview
         The whole file.
-    out : NDArray[np.int16]
-        [S] contiguous, takes the samples.
+    out : NDArray[Any]
+        [S] contiguous, takes the samples: int16, or float32 in [-1, 1), which takes no longer.
     rate_hz : int
         Sampling rate that the file must have.
 
@@ -38,6 +42,7 @@ def decode_flac(flac: bytes | memoryview, out: NDArray[np.int16], *, rate_hz: in
     """
     if flac[: len(_MARK)] != _MARK:
         raise ValueError(f"audio begins with {bytes(flac[:4])!r}; expected a FLAC file")
+    c_type, read = _SAMPLES[out.dtype]
     handle = _ffi.new_handle(_Source(flac))
     info = _ffi.new("SF_INFO*")
     file = _libsndfile.sf_open_virtual(_CALLBACKS, _libsndfile.SFM_READ, info, handle)
@@ -45,8 +50,8 @@ def decode_flac(flac: bytes | memoryview, out: NDArray[np.int16], *, rate_hz: in
         raise ValueError(f"audio does not open: {_message(_libsndfile.sf_error(file))}")
     try:
         _check(info, len(out), rate_hz=rate_hz)
-        place = _ffi.from_buffer("short[]", out, require_writable=True)
-        num_read = _libsndfile.sf_readf_short(file, place, len(out))
+        place = _ffi.from_buffer(c_type, out, require_writable=True)
+        num_read = read(file, place, len(out))
         error = _libsndfile.sf_error(file)
     finally:
         _libsndfile.sf_close(file)

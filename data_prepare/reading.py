@@ -5,19 +5,20 @@ data, never code. What does not match its row, or does not decode, is a `Fault`,
 the loader decides whether it may be skipped.
 """
 
-import io
-from collections.abc import Iterator
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from data_prepare.address import check_name
+from data_prepare.byte_ranges import ByteRange, byte_ranges
+from data_prepare.flac import decode_flac
 from data_prepare.index import ShardIndex
 from data_prepare.index_format import ShardFault
-from data_prepare.shards import decode_pair
+from data_prepare.shards import split_pair
 from data_prepare.storage import Read, StorageCounts, StorageError
 
 TEXT_FIELDS = ("id", "text", "speaker", "category", "language", "group")
@@ -53,8 +54,10 @@ class Utterances:
         What the JSON members say.
     faults : list[Fault]
         The others.
+    bytes_needed : int
+        What the rows take in the shards.
     num_bytes : int
-        Bytes read from the shards.
+        Bytes read for it, see `Fetched`.
     counts : StorageCounts
         Of the storage, since the last batch.
     """
@@ -62,8 +65,34 @@ class Utterances:
     num_samples: list[int]
     metas: list[dict[str, Any]]
     faults: list[Fault]
+    bytes_needed: int = 0
     num_bytes: int = 0
     counts: StorageCounts = field(default_factory=StorageCounts)
+
+
+class Fetched(NamedTuple):
+    """Bytes of some rows.
+
+    Arguments
+    ---------
+    pairs : list[memoryview]
+        Of each row; fewer than it says where its shard ends, none where that can not be used.
+    num_bytes : int
+        Bytes read, those between the rows included.
+    """
+
+    pairs: list[memoryview]
+    num_bytes: int
+
+
+class _Row(NamedTuple):
+    """A row of the index as plain numbers, see `data_prepare.index.ROW_DTYPE`."""
+
+    shard: int
+    offset: int
+    num_bytes: int
+    num_samples: int
+    category: int
 
 
 class ShardReader:
@@ -87,57 +116,77 @@ class ShardReader:
         self.names = [check_name(shard.name, index.storage) for shard in index.shards]
         self.bad_shards = dict(index.bad_shards)
 
-    def read(self, rows: NDArray[np.void], *, out: NDArray[np.int16]) -> Utterances:
+    def read(
+        self, rows: NDArray[np.void], *, out: NDArray[Any], fetched: Fetched | None = None
+    ) -> Utterances:
         """Read and decode the utterances of some rows.
 
         Arguments
         ---------
         rows : NDArray[np.void]
             [B] rows of the index.
-        out : NDArray[np.int16]
-            [B, S] int16, S at least the longest of the rows. Utterances take its first places in
-            the order of the rows, right-padded with zeros.
+        out : NDArray[Any]
+            [B, S] int16 or float32, S at least the longest of the rows. Utterances take its first
+            places in the order of the rows, right-padded with zeros.
+        fetched : Fetched | None
+            Their bytes, where these have been read already.
 
         Returns
         -------
         Utterances
             As many as could be read.
         """
-        found = Utterances([], [], [])
-        for row, pair in zip(rows, self._pairs(rows), strict=True):
-            found.num_bytes += len(pair)
+        pairs, num_bytes = fetched if fetched is not None else self.fetch(rows)
+        found = Utterances([], [], [], num_bytes=num_bytes)
+        for row, pair in zip(map(_Row._make, rows.tolist()), pairs, strict=True):
+            found.bytes_needed += row.num_bytes
             place = out[len(found.metas)]
             try:
                 meta = self._decode_or_heal(row, pair, place)
             except _Mismatch as error:
-                name, offset = self.names[int(row["shard"])], int(row["offset"])
-                found.faults.append(Fault(name, offset, error.key, error.reason, error.kind))
+                name = self.names[row.shard]
+                found.faults.append(Fault(name, row.offset, error.key, error.reason, error.kind))
                 continue
-            found.num_samples.append(int(row["num_samples"]))
+            found.num_samples.append(row.num_samples)
             found.metas.append(meta)
         found.counts = self.storage.take_counts()
         return found
 
-    def _pairs(self, rows: NDArray[np.void]) -> list[memoryview]:
-        """Return the bytes of each row: neighbours in one read, reads in offset order."""
-        pairs = [memoryview(b"")] * len(rows)
-        merged = [part for part in _merged(rows) if part[0] not in self.bad_shards]
-        for (_, offset, _, places), data in zip(merged, self._read_parts(merged), strict=True):
-            view = memoryview(data)
-            for place in places:
-                start = int(rows[place]["offset"]) - offset
-                pairs[place] = view[start : start + int(rows[place]["num_bytes"])]
-        return pairs
+    def fetch(self, rows: NDArray[np.void]) -> Fetched:
+        """Read the bytes of some rows, in offset order; several threads may call this.
 
-    def _read_parts(self, parts: list[tuple[int, int, int, Any]]) -> list[bytes]:
+        Arguments
+        ---------
+        rows : NDArray[np.void]
+            [B] rows of the index, in any order.
+
+        Returns
+        -------
+        Fetched
+            In the order of the rows. A shard that is absent gives none and is a bad one from now
+            on.
+        """
+        parts = [part for part in byte_ranges(rows) if part.shard not in self.bad_shards]
+        offsets, sizes = rows["offset"].tolist(), rows["num_bytes"].tolist()
+        pairs = [memoryview(b"")] * len(rows)
+        num_bytes = 0
+        for part, data in zip(parts, self._read_parts(parts), strict=True):
+            num_bytes += len(data)
+            view = memoryview(data)
+            for place in part.places:
+                start = offsets[place] - part.offset
+                pairs[place] = view[start : start + sizes[place]]
+        return Fetched(pairs, num_bytes)
+
+    def _read_parts(self, parts: Sequence[ByteRange]) -> list[bytes]:
         """Return the bytes of each part; a shard that is absent becomes a bad one, b""."""
-        reads = [Read(self.names[shard], offset, size) for shard, offset, size, _ in parts]
+        reads = [Read(self.names[part.shard], part.offset, part.num_bytes) for part in parts]
         try:
             return self.storage.read_many(reads)
         except OSError as error:
             if not _is_absence(error):
                 raise
-        return [self._read_part(part[0], read) for part, read in zip(parts, reads, strict=True)]
+        return [self._read_part(part.shard, read) for part, read in zip(parts, reads, strict=True)]
 
     def _read_part(self, shard: int, read: Read) -> bytes:
         try:
@@ -148,41 +197,40 @@ class ShardReader:
             self.bad_shards[shard] = ShardFault("missing_shard", f"can not be read: {error}")
             return b""
 
-    def _decode_or_heal(
-        self, row: np.void, pair: memoryview, place: NDArray[np.int16]
-    ) -> dict[str, Any]:
+    def _decode_or_heal(self, row: _Row, pair: memoryview, place: NDArray[Any]) -> dict[str, Any]:
         """Decode an utterance; if it does not fit, once more where that may help."""
-        bad = self.bad_shards.get(int(row["shard"]))
+        bad = self.bad_shards.get(row.shard)
         if bad is not None:
             raise _Mismatch("", bad.reason, bad.kind)
         try:
             return self._decode(row, pair, place)
         except _Mismatch:
-            name = self.names[int(row["shard"])]
+            name = self.names[row.shard]
             if not self.storage.heal(name):
                 raise
-            read = Read(name, int(row["offset"]), int(row["num_bytes"]))
+            read = Read(name, row.offset, row.num_bytes)
             return self._decode(row, memoryview(self.storage.read_many([read])[0]), place)
 
-    def _decode(self, row: np.void, pair: memoryview, place: NDArray[np.int16]) -> dict[str, Any]:
+    def _decode(self, row: _Row, pair: memoryview, place: NDArray[Any]) -> dict[str, Any]:
         """Decode one utterance into `place`; return what its JSON member says."""
-        num_samples = int(row["num_samples"])
-        if len(pair) < int(row["num_bytes"]):
-            raise _Mismatch("", f"the shard ends after {len(pair)} of {row['num_bytes']} bytes")
+        if len(pair) < row.num_bytes:
+            raise _Mismatch("", f"the shard ends after {len(pair)} of {row.num_bytes} bytes")
         try:
-            key, flac, meta = decode_pair(pair)
+            key, flac, text = split_pair(pair)
+            meta = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise _Mismatch("", str(error)) from error
-        category = self.categories[int(row["category"])]
-        expected = {"num_samples": num_samples, "rate_hz": self.rate_hz, "category": category}
-        reason = _meta_fault(meta, expected)
+        category = self.categories[row.category]
+        reason = _meta_fault(
+            meta, {"num_samples": row.num_samples, "rate_hz": self.rate_hz, "category": category}
+        )
         if reason:
             raise _Mismatch(key, reason)
         try:
-            _decode_flac(flac, place[:num_samples], rate_hz=self.rate_hz)
-        except (soundfile.SoundFileError, ValueError) as error:
+            decode_flac(flac, place[: row.num_samples], rate_hz=self.rate_hz)
+        except ValueError as error:
             raise _Mismatch(key, str(error), "audio") from error
-        place[num_samples:] = 0
+        place[row.num_samples :] = 0
         return meta
 
 
@@ -212,31 +260,3 @@ def _meta_fault(meta: Any, expected: dict[str, Any]) -> str:
         if meta.get(name) != value:
             return f"{name} is {meta.get(name)!r}, the index says {value!r}"
     return ""
-
-
-def _merged(rows: NDArray[np.void]) -> Iterator[tuple[int, int, int, NDArray[np.int64]]]:
-    """Yield (shard, offset, bytes, places of the rows) of each read."""
-    places = np.lexsort((rows["offset"], rows["shard"]))
-    shards, offsets = rows["shard"][places], rows["offset"][places].astype(np.int64)
-    ends = offsets + rows["num_bytes"][places]
-    is_new = (shards[1:] != shards[:-1]) | (offsets[1:] != ends[:-1])
-    firsts = np.flatnonzero(np.concatenate([[True], is_new]))
-    for first, last in zip(firsts, [*firsts[1:], len(places)], strict=True):
-        offset = int(offsets[first])
-        yield int(shards[first]), offset, int(ends[last - 1]) - offset, places[first:last]
-
-
-def _decode_flac(flac: bytes, out: NDArray[np.int16], *, rate_hz: int) -> None:
-    if not flac.startswith(b"fLaC"):
-        raise ValueError("audio is no FLAC")
-    with soundfile.SoundFile(io.BytesIO(flac)) as file:
-        found = (file.samplerate, file.channels, file.frames)
-        expected = (rate_hz, 1, len(out))
-        if found != expected:
-            raise ValueError(
-                f"audio of {found[0]} Hz, {found[1]} channel(s), {found[2]} samples; "
-                f"expected {expected[0]} Hz, 1 channel, {expected[2]} samples"
-            )
-        num_read = len(file.read(out=out, dtype="int16"))
-    if num_read != len(out):
-        raise ValueError(f"only {num_read} of {len(out)} samples decode")
