@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from data_prepare.executors import Crew
 from data_prepare.filters import Rejection, check_rejected_share
 from data_prepare.options import CommonOptions
 from data_prepare.scan import (
@@ -22,6 +22,7 @@ from data_prepare.scan import (
     write_rejections,
 )
 from data_prepare.selection import Selection, select
+from data_prepare.shard_job import tools
 from data_prepare.shard_plan import ShardPlan, ShardRules, write_plan
 from data_prepare.sources import Source
 from data_prepare.splits import LEFT_OUT, SpeechTable, split_groups, split_utterances
@@ -55,7 +56,7 @@ class Division:
 def make_plan(
     source: Source,
     folder: Path,
-    pool: Executor,
+    crew: Crew,
     *,
     options: CommonOptions,
     division: Division,
@@ -69,7 +70,7 @@ def make_plan(
         The corpus.
     folder : Path
         The plan's folder, empty.
-    pool : Executor
+    crew : Crew
         Reads transcripts.
     options : CommonOptions
         Bounds, order, seed, numbers of shards.
@@ -92,11 +93,11 @@ def make_plan(
     corpus = scan_corpus(
         source,
         folder,
-        pool,
+        crew.executor,
         filters=options.filters,
         selection=selection,
         seed=options.seed,
-        ahead=2 * options.num_jobs if options.num_jobs > 1 else 0,
+        ahead=crew.ahead,
         progress=options.progress,
     )
     rejected_path = folder / REJECTED_NAME
@@ -132,7 +133,8 @@ def make_plan(
             f"{dict(corpus.counts.choices)}); expected at least one; look into {rejected_path}."
         )
     content = {
-        "root": str(source.root),
+        "root": str(source.root.absolute()),
+        "tools": tools(),
         "rate_hz": options.rate_hz,
         "rejected": dict(sorted(corpus.counts.faults.items())),
         "left_out": dict(sorted(corpus.counts.choices.items())),

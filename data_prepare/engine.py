@@ -1,34 +1,29 @@
-"""Prepare a corpus: plan, shards in several processes, index, summary.
+"""Prepare a corpus: plan, shards by several workers or tasks, index, summary.
 
 Every step leaves its result on disk under its final name only when it is whole, so that a run
 that was killed goes on where it was, and ends with the same bytes: see the folder's life in
-`prepare_corpus`.
+`prepare_corpus`. It does not matter who makes which shard.
 """
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import Executor
-from contextlib import closing
-from dataclasses import asdict
-from itertools import combinations
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack, closing, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from data_prepare.corpus_plan import Division, make_plan
-from data_prepare.files import atomic_path, remove_temporaries, write_json
-from data_prepare.filters import check_rejected_share
-from data_prepare.index import INDEX_NAME, ShardIndex, ShardPart, write_index
+from data_prepare.executors import Crew, open_crew
+from data_prepare.files import TEMPORARY_MARK, write_json
+from data_prepare.finish import await_shards, finish_corpus
 from data_prepare.options import NEUTRAL_OPTIONS, CommonOptions
-from data_prepare.pool import ordered_map, worker_pool
+from data_prepare.pool import WorkerDiedError, unordered_map
 from data_prepare.prepared import (
     OPTIONS_NAME,
-    PLOT_NAME,
-    REJECTED_NAME,
-    SUMMARY_NAME,
     WORK_NAME,
     PreparedCorpus,
     as_json,
@@ -39,18 +34,20 @@ from data_prepare.prepared import (
     find_prepared,
     locked,
 )
-from data_prepare.scan import write_rejections
 from data_prepare.selection import Selection
-from data_prepare.shard_job import Receipt, ShardJob, make_shard
+from data_prepare.shard_job import ShardJob, make_shard
 from data_prepare.shard_plan import ShardPlan
+from data_prepare.shared_folder import wait_for
+from data_prepare.slices import Ledger, common_step, forget_slices, running
 from data_prepare.sources import Source
-from data_prepare.summary import describe, draw_summary, summarise_split
+from data_prepare.summary import describe
 
 logger = logging.getLogger(__name__)
 
 # Raised when the same options no longer give the same bytes.
 VERSION = 1
 PLAN_NAME = "plan"
+_MAX_LISTED = 20
 
 
 def prepare_corpus(
@@ -67,7 +64,8 @@ def prepare_corpus(
     The output folder's life: options.json; the plan in `.work/plan`; shards, each with a receipt
     in `.work/receipts`; rejected.jsonl; for each split `utterances.*` and then index.json;
     summary.png; summary.json; `.work` is emptied. The corpus is finished when summary.json and
-    all index.json are there.
+    all index.json are there. Slices share the folder: the first one makes the plan, the one that
+    ends last writes what comes after the shards.
 
     Arguments
     ---------
@@ -87,7 +85,8 @@ def prepare_corpus(
     Returns
     -------
     PreparedCorpus
-        The finished corpus, in `options.local_folder` if that is given.
+        The finished corpus, in `options.local_folder` if that is given; without splits if it is
+        not finished, as only the plan or a slice was wanted.
     """
     neutral = set(NEUTRAL_OPTIONS)
     kept = {key: value for key, value in asdict(options).items() if key not in neutral}
@@ -102,156 +101,157 @@ def prepare_corpus(
     if prepared is not None:
         logger.info("prepare %s: found finished, nothing to do", out_folder)
         if (out_folder / WORK_NAME / PLAN_NAME).is_dir():  # killed while it tidied up
-            with locked(out_folder) as work:
+            with suppress(RuntimeError), locked(out_folder) as work:  # or tidies up now
                 clear_work(work)
     else:
-        with locked(out_folder) as work:
-            if check_out_folder(out_folder, identity, overwrite=options.overwrite):
-                delete_prepared(out_folder)
-            write_json(out_folder / OPTIONS_NAME, as_json(identity))
-            prepared = _prepare(
-                source,
-                out_folder,
-                work,
-                options=options,
-                division=division,
-                selection=selection or Selection(),
-            )
+        wanted = _Wanted(source, out_folder, identity, options, division, selection or Selection())
+        prepared = _prepare(wanted)
+    if options.local_folder and prepared.splits:
+        return copy_prepared(prepared, options.local_folder)
+    return prepared
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What `prepare_corpus` was asked for."""
+
+    source: Source
+    out_folder: Path
+    identity: dict[str, Any]
+    options: CommonOptions
+    division: Division
+    selection: Selection
+
+
+def _prepare(wanted: _Wanted) -> PreparedCorpus:
+    options, out_folder, part = wanted.options, wanted.out_folder.absolute(), wanted.options.part
+    with ExitStack() as stack:
+        work = stack.enter_context(locked(out_folder, shared=part is not None))
+        crew = stack.enter_context(
+            open_crew(options.num_jobs, options.scheduler, work=work, root=wanted.source.root)
+        )
+        with common_step(work, "makes the plan") as ledger:
+            plan = _find_plan(wanted, work, ledger, crew)
+            if plan is None:
+                return PreparedCorpus.load(wanted.out_folder)
+            jobs = _list_jobs(plan, work, out_folder)
+            if part is not None:
+                stack.enter_context(running(work, part, ledger))
+        if options.plan_only:
+            logger.info("prepare %s: the plan is made, shards are left to do", out_folder)
+            return PreparedCorpus(wanted.out_folder, {})
+        everything = [job for split_jobs in jobs.values() for job in split_jobs]
+        mine = everything if part is None else part.take(everything)
+        _make_shards(crew, mine, plan, progress=options.progress)
+        with common_step(work, "writes the index") as ledger:
+            is_end = part is None or ledger.note_done(part)
+            if find_prepared(out_folder) is None:
+                if not is_end and not all(job.is_done() for job in everything):
+                    logger.info("prepare %s: slice %s is done, others are not", out_folder, part)
+                    return PreparedCorpus(wanted.out_folder, {})
+                await_shards(jobs)
+                summary = finish_corpus(
+                    out_folder, plan, jobs, max_rejected_share=options.max_rejected_share
+                )
+                logger.info("prepare %s: done\n%s", out_folder, describe(summary))
+            ledger.clear()
             clear_work(work)
-    return copy_prepared(prepared, options.local_folder) if options.local_folder else prepared
+            forget_slices(work)
+    return PreparedCorpus.load(wanted.out_folder)
 
 
-def _prepare(
-    source: Source,
-    out_folder: Path,
-    work: Path,
-    *,
-    options: CommonOptions,
-    division: Division,
-    selection: Selection,
-) -> PreparedCorpus:
-    started = time.monotonic()
-    with worker_pool(options.num_jobs) as pool:
-        plan = ShardPlan.load(work / PLAN_NAME)
-        if plan is None:
-            clear_work(work)
-            (work / PLAN_NAME).mkdir()
-            plan = make_plan(
-                source,
-                work / PLAN_NAME,
-                pool,
-                options=options,
-                division=division,
-                selection=selection,
-            )
-        jobs = {
-            split: [
-                ShardJob(plan.folder, work / "receipts", out_folder, split, number)
-                for number in range(plan.num_shards(split))
-            ]
-            for split in plan.splits
-        }
-        _make_shards(pool, jobs, options)
-    summary = _finish(out_folder, plan, jobs, options)
-    logger.info("prepare %s: done\n%s", out_folder, describe(summary))
-    hours = sum(figures["hours"] for figures in summary["splits"].values())
-    seconds = time.monotonic() - started
-    logger.info("%.2f h of audio in %.1f s with %d jobs", hours, seconds, options.num_jobs)
-    return PreparedCorpus.load(out_folder)
+def _find_plan(wanted: _Wanted, work: Path, ledger: Ledger, crew: Crew) -> ShardPlan | None:
+    """Return the plan, made now if there is none; None if the corpus is finished."""
+    out_folder, options = wanted.out_folder, wanted.options
+    if check_out_folder(out_folder, wanted.identity, overwrite=options.overwrite):
+        ledger.clear()
+        delete_prepared(out_folder)
+    if find_prepared(out_folder) is not None:
+        return None
+    folder = work.absolute() / PLAN_NAME
+    plan = ShardPlan.load(folder)
+    if plan is None and ledger.has_plan:
+        plan = wait_for(lambda: ShardPlan.load(folder), folder=work)
+    if plan is None:
+        ledger.clear()
+        write_json(out_folder / OPTIONS_NAME, as_json(wanted.identity))
+        plan = _make_plan(wanted, folder, crew)
+        ledger.has_plan = True
+    return plan
 
 
-def _make_shards(pool: Executor, jobs: dict[str, list[ShardJob]], options: CommonOptions) -> None:
+def _make_plan(wanted: _Wanted, folder: Path, crew: Crew) -> ShardPlan:
+    """Make the plan under another name, so that it appears as a whole."""
+    clear_work(folder.parent)
+    temporary = folder.with_name(f"{PLAN_NAME}{TEMPORARY_MARK}{uuid.uuid4().hex[:12]}")
+    temporary.mkdir()
+    make_plan(
+        wanted.source,
+        temporary,
+        crew,
+        options=wanted.options,
+        division=wanted.division,
+        selection=wanted.selection,
+    )
+    temporary.rename(folder)
+    plan = ShardPlan.load(folder)
+    assert plan is not None, "it was just made"
+    return plan
+
+
+def _list_jobs(plan: ShardPlan, work: Path, out_folder: Path) -> dict[str, list[ShardJob]]:
+    jobs = {
+        split: [
+            ShardJob(plan.folder, work / "receipts", out_folder, split, number)
+            for number in range(plan.num_shards(split))
+        ]
+        for split in plan.splits
+    }
     for split, split_jobs in jobs.items():
         for folder in (split_jobs[0].shard_path.parent, split_jobs[0].receipt_path.parent):
             folder.mkdir(parents=True, exist_ok=True)
-            remove_temporaries(folder)
         logger.info("split %s: %d shards", split, len(split_jobs))
-    everything = [job for split_jobs in jobs.values() for job in split_jobs]
-    waiting = [job for job in everything if not job.is_done()]
-    ahead = 2 * options.num_jobs if options.num_jobs > 1 else 0
+    return jobs
+
+
+def _make_shards(crew: Crew, jobs: Sequence[ShardJob], plan: ShardPlan, *, progress: bool) -> None:
+    started_s = time.monotonic()
+    _remove_temporaries(jobs)
+    waiting = [job for job in jobs if not job.is_done()]
     with (
         tqdm(
-            total=len(everything),
-            initial=len(everything) - len(waiting),
-            desc="shards",
-            disable=not options.progress,
+            total=len(jobs), initial=len(jobs) - len(waiting), desc="shards", disable=not progress
         ) as bar,
-        closing(ordered_map(pool, make_shard, waiting, ahead=ahead)) as finished,
+        closing(unordered_map(crew.executor, make_shard, waiting, ahead=crew.ahead)) as finished,
     ):
-        for _ in finished:
+        for job, future in finished:
+            try:
+                future.result()
+            except WorkerDiedError as error:
+                raise _blame(job, plan, error) from error
             bar.update()
-
-
-def _finish(
-    out_folder: Path, plan: ShardPlan, jobs: dict[str, list[ShardJob]], options: CommonOptions
-) -> dict[str, Any]:
-    """Write everything that stands beside the shards; the splits' index.json come last."""
-    faults, num_kept = _write_rejected(out_folder, plan, jobs)
-    share = check_rejected_share(
-        faults,
-        num_kept=num_kept,
-        max_share=options.max_rejected_share,
-        listing=str(out_folder / REJECTED_NAME),
+    logger.info(
+        "prepare: %d of %d shards made in %.1f s by %s; workers that died and were replaced: %d",
+        len(waiting),
+        len(jobs),
+        time.monotonic() - started_s,
+        crew.title,
+        crew.num_deaths(),
     )
-    summary: dict[str, Any] = {
-        "splits": {},
-        "rejected": dict(sorted(faults.items())),
-        "rejected_share": round(share, 6),
-        "left_out": plan.content["left_out"],
-        "speakers_in_two_splits": 0,
-        "notes": plan.content["notes"],
-    }
-    indexes, speakers = [], []
-    for split, split_jobs in jobs.items():
-        index = _write_split_index(split, split_jobs, rate_hz=plan.rate_hz)
-        summary["splits"][split], split_speakers = summarise_split(index)
-        indexes.append(index)
-        speakers.append(split_speakers)
-    shared = [one & other for one, other in combinations(speakers, 2)]
-    summary["speakers_in_two_splits"] = len(set().union(*shared))
-    draw_summary(out_folder / PLOT_NAME, summary, indexes)
-    write_json(out_folder / SUMMARY_NAME, summary)
-    return summary
 
 
-def _write_rejected(
-    out_folder: Path, plan: ShardPlan, jobs: dict[str, list[ShardJob]]
-) -> tuple[Counter[str], int]:
-    """Join the plan's rejections with the shards'; returns counts by reason, and those kept."""
-    faults = Counter(plan.content["rejected"])
-    num_kept = 0
-    with (
-        atomic_path(out_folder / REJECTED_NAME) as path,
-        path.open("w", encoding="utf-8", newline="\n") as file,
-        (plan.folder / REJECTED_NAME).open(encoding="utf-8", newline="\n") as planned,
-    ):
-        file.writelines(planned)
-        for job in [job for split_jobs in jobs.values() for job in split_jobs]:
-            receipt = Receipt.load(job)
-            write_rejections(file, receipt.rejected)
-            faults.update(rejection.reason for rejection in receipt.rejected)
-            num_kept += receipt.part.entry.num_utterances
-    return faults, num_kept
+def _remove_temporaries(jobs: Sequence[ShardJob]) -> None:
+    """Delete what killed makers of these shards left; others may be making other shards."""
+    names = {job.shard_path for job in jobs}
+    for folder in {path.parent for path in names}:
+        for path in folder.glob(f"*{TEMPORARY_MARK}*"):
+            if path.with_name(path.name.partition(TEMPORARY_MARK)[0]) in names:
+                path.unlink(missing_ok=True)
 
 
-def _write_split_index(split: str, jobs: list[ShardJob], *, rate_hz: int) -> ShardIndex:
-    folder = jobs[0].shard_path.parent
-    if not (folder / INDEX_NAME).is_file():
-        num_utterances, categories = 0, set()
-        for part in _parts(jobs):
-            num_utterances += part.entry.num_utterances
-            categories |= {category for *_, category in part.rows}
-        write_index(
-            folder,
-            _parts(jobs),
-            split=split,
-            rate_hz=rate_hz,
-            categories=sorted(categories),
-            num_utterances=num_utterances,
-        )
-    return ShardIndex.load(folder)
-
-
-def _parts(jobs: list[ShardJob]) -> Iterator[ShardPart]:
-    for job in jobs:
-        yield Receipt.load(job).part
+def _blame(job: ShardJob, plan: ShardPlan, error: WorkerDiedError) -> RuntimeError:
+    recordings = sorted({line.recording for line in plan.utterances(job.split, job.number)})
+    return RuntimeError(
+        f"prepare {job}: {error} The shard's {len(recordings)} recordings in {plan.root}: "
+        f"{', '.join(recordings[:_MAX_LISTED])}{' ...' if len(recordings) > _MAX_LISTED else ''}"
+    )

@@ -5,14 +5,15 @@ function and, read by `data_prepare.command_line`, the flags of its command.
 """
 
 import inspect
-import types
 import typing
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from data_prepare.conversion import convert
 from data_prepare.filters import Filters
+from data_prepare.slices import Slice
 
 MAX_UTTERANCE_S = 600.0
 
@@ -54,6 +55,15 @@ class CommonOptions:
         Copy the finished corpus to this folder, such as a node's scratch disk, and use it there.
     num_jobs : int
         Processes.
+    scheduler : str | None
+        Let the workers of a Dask cluster do the work: the address of its scheduler, such as
+        tcp://node7:8786, or its scheduler file (.json). All nodes must see the same folders.
+    slice : str | None
+        Make only a part of the shards: I/N for part I of N, from 0, such as 0/8 in a Slurm array.
+        The first part to run makes the plan, the last one to end (or a run without slice) writes
+        the index.
+    plan_only : bool
+        Stop when the plan is made.
     overwrite : bool
         Delete what another preparation left in the output folder and start over.
     progress : bool
@@ -74,6 +84,9 @@ class CommonOptions:
     max_rejected_share: float = 0.2
     local_folder: Path | None = None
     num_jobs: int = 1
+    scheduler: str | None = None
+    slice: str | None = None
+    plan_only: bool = False
     overwrite: bool = False
     progress: bool = True
 
@@ -89,6 +102,11 @@ class CommonOptions:
             allow_empty_text=self.allow_empty_text,
         )
 
+    @property
+    def part(self) -> Slice | None:
+        """The part of the shards that is wanted; None for all."""
+        return None if self.slice is None else Slice.parse(self.slice)
+
     def faults(self) -> list[str]:
         """Return what is wrong with the values, one line a fault."""
         rules = (
@@ -103,8 +121,19 @@ class CommonOptions:
             (0 <= self.max_rejected_share <= 1, "max_rejected_share must lie in 0 to 1"),
             (self.num_jobs > 0, "num_jobs must be positive"),
             ("" not in self.reject_texts, "reject_texts holds an empty phrase"),
+            (self.scheduler != "", "scheduler is empty"),
+            (not (self.slice and self.plan_only), "slice and plan_only exclude each other"),
+            (
+                not (self.slice and self.overwrite),
+                "slice with overwrite would delete other slices; first run plan_only with it",
+            ),
         )
-        return [message for is_kept, message in rules if not is_kept]
+        faults = [message for is_kept, message in rules if not is_kept]
+        try:
+            _ = self.part
+        except ValueError as error:
+            faults.append(str(error))
+        return faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +177,7 @@ class SplitOptions(CommonOptions):
 NEUTRAL_OPTIONS = (
     *("metadata", "include_file", "exclude_files"),
     *("max_rejected_share", "local_folder", "num_jobs", "overwrite", "progress"),
+    *("scheduler", "slice", "plan_only"),
 )
 
 Options = TypeVar("Options", bound=CommonOptions)
@@ -193,55 +223,6 @@ def make_options(kind: type[Options], values: dict[str, Any], *, where: str) -> 
             f"{where}: {'; '.join(sorted(faults))}; expected options among {names}; correct them."
         )
     return options
-
-
-def convert(value: Any, hint: Any) -> Any:
-    """Return a value in the form that a type hint asks for.
-
-    Arguments
-    ---------
-    value : Any
-        As given.
-    hint : Any
-        One of bool, int, float, str, Path, Literal, tuple[X, ...], dict[str, X], X | None.
-
-    Returns
-    -------
-    object
-        The value, with lists as tuples and path names as paths.
-
-    Raises
-    ------
-    TypeError
-        If it does not fit; the message is what would.
-    """
-    origin, parts = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in parts:
-            return None
-        return convert(value, next(part for part in parts if part is not type(None)))
-    if origin is Literal:
-        if value not in parts:
-            raise TypeError(f"one of {', '.join(map(repr, parts))}")
-        return value
-    if value is None and origin in (tuple, dict):
-        return origin()
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise TypeError("a list")
-        return tuple(convert(item, parts[0]) for item in value)
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise TypeError("a mapping")
-        return {str(name): convert(item, parts[1]) for name, item in value.items()}
-    return _convert_plain(value, hint)
-
-
-def _convert_plain(value: Any, hint: type) -> Any:
-    accepted = {float: (int, float), Path: (str, Path)}.get(hint, (hint,))
-    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise TypeError(f"a {hint.__name__}")
-    return hint(value)
 
 
 def takes_options(kind: type[CommonOptions]) -> Callable[[Prepare], Prepare]:

@@ -1,6 +1,5 @@
 """A prepared corpus on disk, and whether it is what the options ask for."""
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -12,6 +11,7 @@ from typing import Any
 
 from data_prepare.files import TEMPORARY_MARK, atomic_path, write_json
 from data_prepare.index import INDEX_NAME, ROWS_NAME, TEXTS_NAME
+from data_prepare.shared_folder import try_lock
 
 OPTIONS_NAME = "options.json"
 SUMMARY_NAME = "summary.json"
@@ -20,7 +20,10 @@ PLOT_NAME = "summary.png"
 REJECTED_NAME = "rejected.jsonl"
 WORK_NAME = ".work"
 _SPLIT_FILES = (INDEX_NAME, ROWS_NAME, TEXTS_NAME, "shard-*.tar", f"*{TEMPORARY_MARK}*")
-_CORPUS_FILES = (SUMMARY_NAME, PLOT_NAME, REJECTED_NAME, OPTIONS_NAME, f"*{TEMPORARY_MARK}*")
+_CORPUS_FILES = (
+    *(SUMMARY_NAME, PLOT_NAME, REJECTED_NAME, "verify.json", OPTIONS_NAME),
+    f"*{TEMPORARY_MARK}*",
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class PreparedCorpus:
     folder : Path
         Where it lies.
     splits : dict[str, Path]
-        Name of each split to its folder, for `data_prepare.index.ShardIndex.load`.
+        Name of each split to its folder, for `data_prepare.index.ShardIndex.load`. Empty if
+        this is a preparer's answer to `slice` or `plan_only` and others have work to do yet.
     """
 
     folder: Path
@@ -132,7 +136,9 @@ def check_out_folder(folder: Path, identity: dict[str, Any], *, overwrite: bool)
         If the folder holds files that no preparer wrote.
     """
     path = folder / OPTIONS_NAME
-    if path.is_file():
+    # One listing: on a network file system a look at a single name may be a minute old.
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if OPTIONS_NAME in names:
         found = json.loads(path.read_text(encoding="utf-8"))
         if overwrite:
             return True
@@ -142,7 +148,7 @@ def check_out_folder(folder: Path, identity: dict[str, Any], *, overwrite: bool)
                 f"{'; '.join(_differences(found, as_json(identity)))}; expected the same; take "
                 "another out_folder, the former options, or overwrite to start over."
             )
-    elif folder.exists() and any(p.name != WORK_NAME for p in folder.iterdir()):
+    elif any(name.partition(TEMPORARY_MARK)[0] not in (WORK_NAME, OPTIONS_NAME) for name in names):
         raise FileExistsError(
             f"prepare {folder}: is not empty and not a prepared corpus (no {OPTIONS_NAME}); "
             "expected a new folder; take another out_folder."
@@ -156,13 +162,15 @@ def as_json(value: Any) -> Any:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[Path]:
-    """Hold the work folder of an output folder alone; a killed holder frees it.
+def locked(folder: Path, *, shared: bool = False) -> Iterator[Path]:
+    """Hold the work folder of an output folder; a killed holder frees it.
 
     Arguments
     ---------
     folder : Path
         The output folder.
+    shared : bool
+        Others that share may hold it too; otherwise it is held alone.
 
     Yields
     ------
@@ -176,14 +184,13 @@ def locked(folder: Path) -> Iterator[Path]:
     """
     work = folder / WORK_NAME
     work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    with (work / "lock").open("a+") as file:  # NFS wants both for both kinds of locks
+        if not try_lock(file, shared=shared):
             raise RuntimeError(
                 f"prepare {folder}: another process prepares into this folder; expected to be "
-                "alone; wait for it or take another out_folder."
-            ) from error
+                f"alone{' but for slices' if shared else ''}; wait for it or take another "
+                "out_folder."
+            )
         yield work
 
 
@@ -261,7 +268,7 @@ def delete_prepared(folder: Path) -> None:
 
 
 def clear_work(work: Path) -> None:
-    """Delete the plan and the receipts; the lock stays."""
+    """Delete the plan and the receipts; what is locked there stays."""
     for path in [path for path in work.iterdir() if path.is_dir()]:
         shutil.rmtree(path)
 

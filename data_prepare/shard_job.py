@@ -7,6 +7,7 @@ index and what was rejected. A shard with a receipt that fits is not made again.
 """
 
 import json
+import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -14,12 +15,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+import soundfile
+import soxr
+
 from data_prepare.audio import AudioError, Recording, encode_flac
-from data_prepare.files import write_json
+from data_prepare.files import atomic_path, canonical_json
 from data_prepare.filters import Rejection
 from data_prepare.index import ShardEntry, ShardPart
 from data_prepare.shard_plan import ShardPlan
 from data_prepare.shards import encode_pair, open_shard, shard_name
+from data_prepare.shared_folder import wait_for
 from data_prepare.utterance import Utterance
 
 _SPOOL_BYTES = 64 << 20
@@ -58,14 +64,19 @@ class ShardJob:
     @property
     def receipt_path(self) -> Path:
         """Where the receipt goes."""
-        return self.receipts / self.split / f"{self.shard_path.stem}.json"
+        return self.receipts / self.split / f"{self.shard_path.stem}.jsonl"
+
+    def __str__(self) -> str:
+        return str(self.shard_path)
 
     def is_done(self) -> bool:
         """Tell whether the shard is there, whole, with its receipt."""
-        if not (self.shard_path.is_file() and self.receipt_path.is_file()):
+        try:
+            with self.receipt_path.open(encoding="utf-8") as file:
+                entry = json.loads(file.readline())
+            return bool(entry["num_bytes"] == self.shard_path.stat().st_size)
+        except FileNotFoundError:
             return False
-        entry = json.loads(self.receipt_path.read_text(encoding="utf-8"))["entry"]
-        return bool(entry["num_bytes"] == self.shard_path.stat().st_size)
 
 
 @dataclass(frozen=True)
@@ -86,14 +97,18 @@ class Receipt:
     @classmethod
     def load(cls, job: ShardJob) -> "Receipt":
         """Read the receipt of a finished shard."""
-        content = json.loads(job.receipt_path.read_text(encoding="utf-8"))
+        with job.receipt_path.open(encoding="utf-8") as file:
+            entry, content = map(json.loads, file)
         rows = [(row[0], row[1], row[2], row[3]) for row in content["rows"]]
-        part = ShardPart(ShardEntry(**content["entry"]), rows, content["texts"])
+        part = ShardPart(ShardEntry(**entry), rows, content["texts"])
         return cls(part, [Rejection(**line) for line in content["rejected"]])
 
 
 def make_shard(job: ShardJob) -> ShardJob:
-    """Make a shard and its receipt.
+    """Make a shard and its receipt, unless they are there.
+
+    Several processes may make the same shard at the same time: each writes the same bytes under
+    a temporary name of its own and renames them.
 
     Arguments
     ---------
@@ -109,10 +124,18 @@ def make_shard(job: ShardJob) -> ShardJob:
     ------
     FileNotFoundError
         If there is no plan.
+    RuntimeError
+        If the plan was made with other libraries, or is replaced meanwhile.
     """
-    plan = ShardPlan.load(job.plan_folder)
+    plan = wait_for(lambda: ShardPlan.load(job.plan_folder), folder=job.plan_folder)
     if plan is None:
-        raise FileNotFoundError(f"prepare: no plan in {job.plan_folder}; run the preparer again.")
+        raise FileNotFoundError(
+            f"prepare: no plan in {job.plan_folder}; expected a folder that all nodes share; run "
+            "the preparer again."
+        )
+    _check_tools(plan)
+    if job.is_done():
+        return job
     utterances = plan.utterances(job.split, job.number)
     rows: list[tuple[int, int, int, str]] = []
     texts: list[dict[str, Any]] = []
@@ -128,14 +151,45 @@ def make_shard(job: ShardJob) -> ShardJob:
             rows.append((place, num_bytes, num_samples, utterance.category))
             texts.append(_names_and_text(utterance))
         entry = writer.finish(shard_name(job.number))
+        _check_same_plan(plan)
     receipt = {
-        "entry": asdict(entry),
         "rows": rows,
         "texts": texts,
         "rejected": [asdict(rejected[position]) for position in sorted(rejected)],
     }
-    write_json(job.receipt_path, receipt)
+    lines = [canonical_json(line) + b"\n" for line in (asdict(entry), receipt)]
+    with atomic_path(job.receipt_path) as path:
+        path.write_bytes(b"".join(lines))
     return job
+
+
+def tools() -> dict[str, str]:
+    """Return the versions of the libraries that decide the bytes of a shard."""
+    return {
+        "libsndfile": soundfile.__libsndfile_version__,
+        "soxr": soxr.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _check_tools(plan: ShardPlan) -> None:
+    planned, here = plan.content["tools"], tools()
+    if planned != here:
+        raise RuntimeError(
+            f"prepare: {platform.node()} has {here}, the plan was made with {planned}; expected "
+            "the same, as shards shall not depend on where they are made; use one environment "
+            "everywhere, or start over with overwrite."
+        )
+
+
+def _check_same_plan(plan: ShardPlan) -> None:
+    """Keep what was under way for a plan that is gone from replacing shards of the next one."""
+    now = ShardPlan.load(plan.folder)
+    if now is None or now.content != plan.content:
+        raise RuntimeError(
+            f"prepare: the plan in {plan.folder} was replaced or deleted while a shard was made; "
+            "expected one preparation at a time; run the preparer again."
+        )
 
 
 def _fill_spool(

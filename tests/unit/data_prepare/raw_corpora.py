@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from data_prepare import engine
+from data_prepare import finish
 
 HEADER = "SentenceID\tSentence\tSentenceTimeGen\tSpeakerID\tSession"
 
@@ -127,4 +127,4 @@ def texts(split_folder: Path) -> list[dict]:
 
 def leave_out_plot(monkeypatch) -> None:
     """Draw nothing: it takes most of the time of preparing a tiny corpus."""
-    monkeypatch.setattr(engine, "draw_summary", lambda path, *_: path.write_bytes(b"no plot"))
+    monkeypatch.setattr(finish, "draw_summary", lambda path, *_: path.write_bytes(b"no plot"))

@@ -73,7 +73,7 @@ def test_prepare_process_killed_goes_on_and_ends_with_the_same_bytes(
             time.sleep(0.001)
         process.kill()
         process.wait()
-    receipts = list(out.glob(".work/receipts/train/*.json"))
+    receipts = list(out.glob(".work/receipts/train/*.jsonl"))
     done = [out / "train" / f"{path.stem}.tar" for path in receipts]
     times = [path.stat().st_mtime_ns for path in done]
     subprocess.run(command, check=True, cwd=repo_root)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prepare.pool import SerialExecutor, ordered_map, worker_pool
+from data_prepare.pool import SerialExecutor, WorkerDiedError, ordered_map, worker_pool
 
 
 def double(number):
@@ -16,6 +16,23 @@ def double(number):
 
 def die(_):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(path):
+    if not path.exists():
+        path.touch()
+        die(path)
+    return path
+
+
+def sleep_long(path):
+    path.touch()
+    time.sleep(600)
+
+
+def wait_for(path):
+    while not path.exists():
+        time.sleep(0.01)
 
 
 def is_loaded(name):
@@ -47,9 +64,43 @@ def test_worker_pool_keeps_order_and_leaves_main_module_out():
 
 
 @pytest.mark.multiproc
-def test_worker_pool_killed_worker_is_an_error_not_a_hang():
-    with pytest.raises(RuntimeError, match="worker process died"), worker_pool(2) as pool:
-        list(ordered_map(pool, die, range(2), ahead=1))
+def test_worker_pool_killed_worker_is_replaced_and_its_call_made_again(tmp_path):
+    with worker_pool(2) as pool:
+        paths = [tmp_path / str(number) for number in range(4)]
+        assert list(ordered_map(pool, die_once, paths, ahead=3)) == paths
+        assert pool.num_deaths == 4
+
+
+@pytest.mark.multiproc
+def test_worker_pool_call_that_kills_each_worker_is_named_and_others_go_on(tmp_path):
+    with worker_pool(2) as pool:
+        good = [pool.submit(double, number) for number in range(4)]
+        bad = pool.submit(die, "culprit.wav")
+        with pytest.raises(
+            WorkerDiedError, match=r"died .* 3 times in a row at \('culprit.wav',\)"
+        ):
+            bad.result()
+        assert [future.result() for future in good] == [0, 2, 4, 6]
+        assert pool.submit(double, 5).result() == 10
+        assert pool.num_deaths == 3
+
+
+@pytest.mark.multiproc
+def test_worker_pool_worker_that_dies_idle_costs_no_try():
+    with worker_pool(2) as pool:
+        os.kill(pool.submit(os.getpid).result(), signal.SIGKILL)
+        assert [pool.submit(double, number).result() for number in range(8)] == [*range(0, 16, 2)]
+
+
+@pytest.mark.multiproc
+def test_worker_pool_interrupt_ends_workers_at_once(tmp_path):
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), worker_pool(2) as pool:
+        future = pool.submit(sleep_long, tmp_path / "started")
+        wait_for(tmp_path / "started")
+        raise KeyboardInterrupt
+    assert future.done()
+    assert time.monotonic() - started < 300
 
 
 _PARENT = """
@@ -70,7 +121,7 @@ def test_worker_pool_killed_parent_takes_its_workers_along(repo_root):
     worker = int(parent.stdout.readline())
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while _is_alive(worker) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not _is_alive(worker)
