@@ -124,8 +124,8 @@ def verify_corpus(
     split_folders = find_split_folders(folder) if folder.is_dir() else []
     if not split_folders:
         raise FileNotFoundError(
-            f"verify: {folder} holds no prepared corpus; expected a preparer's output folder, or "
-            "a split's folder with its shards; correct the path."
+            f"verify: {folder} holds no prepared corpus{_parts_of_mixture(folder)}; expected a "
+            "preparer's output folder, or a split's folder with its shards; correct the path."
         )
     report = CorpusReport(folder, depth)
     splits = [check_split(split_folder) for split_folder in split_folders]
@@ -214,6 +214,14 @@ def _check_shards(
             broken.add(task.folder)
     report.findings.merge(keys.duplicates())
     report.broken = sorted(broken)
+
+
+def _parts_of_mixture(folder: Path) -> str:
+    """Return where the splits of a mixture lie, as part of a message; "" if it is none."""
+    parts = _planned_splits(folder, Findings()) if (folder / SUMMARY_NAME).is_file() else {}
+    splits = [folder / str(part["folder"]) for part in parts.values() if "folder" in part]
+    places = {split.resolve().parent for split in splits}
+    return f" but a mixture of {', '.join(sorted(map(str, places)))}" if places else ""
 
 
 def _figures(content: dict[str, Any]) -> dict[str, Any]:

@@ -196,6 +196,14 @@ def test_verify_unfinished_and_unlike_summary(corpus):
     assert counts == {"unfinished": 1, "summary": 1, "index": 1}
 
 
+def test_verify_mixture_says_where_its_parts_are(corpus, tmp_path):
+    (tmp_path / "mix" / "train").mkdir(parents=True)
+    splits = {"a/train": {"folder": "../corpus/train"}}
+    (tmp_path / "mix" / "summary.json").write_text(json.dumps({"splits": splits}))
+    with pytest.raises(FileNotFoundError, match=f"a mixture of {corpus}"):
+        verify_corpus(tmp_path / "mix")
+
+
 def test_verify_many_findings_all_counted_few_listed(tmp_path):
     split = write_split(tmp_path / "train", [[0.05] * 30], text=None)
     report = verify_corpus(split, depth="content")
