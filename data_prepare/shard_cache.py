@@ -103,7 +103,8 @@ class ShardCache:
             self.path(entry).unlink(missing_ok=True)
             return None
         with suppress(OSError):
-            os.utime(number)  # used now: the least recently used go first
+            # Used now: the least recently used go first. The system's own time is too coarse.
+            os.utime(number, ns=(time.time_ns(), time.time_ns()))
         return number
 
     def _fill(self, entry: ShardEntry, fetch: Fetch, *, wait: bool) -> bool:
@@ -124,13 +125,14 @@ class ShardCache:
                     "the index says"
                 )
             os.fsync(number)
-            part.replace(path)
+            with locked(self.folder / "room.lock"):  # whoever counts sees it under one name
+                part.replace(path)
         return True
 
     def _reserve(self, part: Path, number: int, num_bytes: int) -> None:
         """Give a part its size once there is room; others' downloads are waited for."""
         while True:
-            with _locked(self.folder / "room.lock"):
+            with locked(self.folder / "room.lock"):
                 if self._make_room(num_bytes, keep=part):
                     os.ftruncate(number, num_bytes)
                     return
@@ -166,7 +168,8 @@ def _stat(path: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, made if absent, alone among all processes and threads."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from data_prepare.retry import RetryOptions
 
-BODY_FAULTS = ("reset", "cut", "stall", "short_length", "flip")
 QUICK = RetryOptions(max_tries=4, first_wait_s=0.01, max_wait_s=0.02, timeout_s=30.0)
 IMPATIENT = RetryOptions(max_tries=4, first_wait_s=0.01, max_wait_s=0.02, timeout_s=0.5)
 
@@ -40,7 +39,8 @@ class FaultyServer(ThreadingHTTPServer):
         self.source = source
         self.has_ranges = has_ranges
         self.says_length = says_length
-        self.requests: list[tuple[str, str, str | None]] = []
+        self.requests: list[tuple[str, str]] = []
+        self.paths: list[str] = []
         self.ended = threading.Event()
         self._faults: dict[tuple[str, str], list[Any]] = defaultdict(list)
         self._lock = threading.Lock()
@@ -54,15 +54,17 @@ class FaultyServer(ThreadingHTTPServer):
         with self._lock:
             self._faults[method, name] += faults
 
-    def next_fault(self, method: str, name: str, ranges: str | None) -> Any:
+    def next_fault(self, method: str, path: str) -> Any:
+        name = path.partition("?")[0].rsplit("/", 1)[-1]
         with self._lock:
-            self.requests.append((method, name, ranges))
+            self.requests.append((method, name))
+            self.paths.append(path)
             faults = self._faults[method, name]
             return faults.pop(0) if faults else None
 
     def num_requests(self, method: str = "GET") -> Counter[str]:
         with self._lock:
-            return Counter(name for verb, name, _ in self.requests if verb == method)
+            return Counter(name for verb, name in self.requests if verb == method)
 
     def __enter__(self) -> "FaultyServer":
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}).start()
@@ -92,8 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        name = self.path.partition("?")[0].rsplit("/", 1)[-1]
-        fault = self.server.next_fault(self.command, name, self.headers.get("Range"))
+        fault = self.server.next_fault(self.command, self.path)
         if fault == "slow":
             self.server.ended.wait(60)
             self.close_connection = True
