@@ -49,12 +49,19 @@ def make_parser(function: Callable[..., Any]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"python -m {function.__module__}",
         description=text.split("\n\nArguments\n")[0],
+        epilog=_epilog(function),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     helps = _argument_helps(function)
     for parameter in inspect.signature(function, eval_str=True).parameters.values():
         _add_argument(parser, parameter, helps.get(parameter.name, ""))
     return parser
+
+
+def _epilog(function: Callable[..., Any]) -> str | None:
+    """Return the example that the options' class has for its commands."""
+    example: str | None = getattr(getattr(function, "options_kind", None), "example", None)
+    return example and example.format(command=f"python -m {function.__module__}")
 
 
 def _add_argument(

@@ -182,6 +182,7 @@ def _find_plan(wanted: _Wanted, work: Path, ledger: Ledger, crew: Crew) -> Shard
 
 def _make_plan(wanted: _Wanted, folder: Path, crew: Crew) -> ShardPlan:
     """Make the plan under another name, so that it appears as a whole."""
+    logger.info("prepare %s: makes the plan", wanted.out_folder)
     clear_work(folder.parent)
     temporary = folder.with_name(f"{PLAN_NAME}{TEMPORARY_MARK}{uuid.uuid4().hex[:12]}")
     temporary.mkdir()

@@ -1,12 +1,15 @@
 """Who makes the shards: processes of this machine, or the workers of a Dask cluster.
 
 What is sent to a worker are paths and numbers, and what comes back is small; audio never travels.
-So all nodes must see the corpus, the output folder and this repository under the same paths.
-Dask's own protocol is pickle: give the address of a cluster that you trust.
+So all nodes must see the corpus, the output folder and this repository under the same paths, and
+workers need this environment's packages. Calls and errors travel as pickles, as Dask has it:
+give the address of a cluster that you trust.
 """
 
 import importlib
 import logging
+import pickle
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,14 +20,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data_prepare.files import TEMPORARY_MARK
-from data_prepare.pool import WorkerDiedError, worker_pool
+from data_prepare.pool import WorkerDiedError, describe_call, worker_pool
 from data_prepare.shared_folder import wait_for
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 CONNECT_S = 10
+_ADDRESS = re.compile(r"(\w+://)?[^\s/]+:\d+")
 _MAX_UNDER_WAY = 512
 _SEEN_S = 60.0
 
@@ -104,6 +109,7 @@ class ClusterWorkers(Executor):
 
     def __init__(self, client: Any, address: str) -> None:
         self._calls = client.get_executor(pure=False)
+        self._call = _call_by_value()
         self._killed = importlib.import_module("distributed.scheduler").KilledWorker
         self._address = address
         self._threads = ThreadPoolExecutor(_MAX_UNDER_WAY, thread_name_prefix="cluster")
@@ -124,16 +130,18 @@ class ClusterWorkers(Executor):
         for is_alone in (False, True):
             try:
                 with self._counted(is_alone=is_alone):
-                    return self._calls.submit(fn, *args, **kwargs).result()
+                    pickled = pickle.dumps((fn, args, kwargs))
+                    return self._calls.submit(self._call, str(REPOSITORY), pickled).result()
             except self._killed as error:
-                logger.warning("prepare: workers died at %.300s: %s", args, error)
+                logger.warning("prepare: workers died at %s: %s", describe_call(args), error)
             except CancelledError as error:
                 raise RuntimeError(
-                    f"prepare: the scheduler {self._address} has let {args} go; expected it to "
-                    "run; look at its log, start it, run again: what is finished is kept."
+                    f"prepare: the scheduler {self._address} has let {describe_call(args)} go; "
+                    "expected it to run; look at its log, start it, run again: what is finished "
+                    "is kept."
                 ) from error
         raise WorkerDiedError(
-            f"prepare: workers of {self._address} died again and again at {str(args):.300}; "
+            f"prepare: workers of {self._address} died again and again at {describe_call(args)}; "
             "expected it to finish; mend or remove that file, or give workers more memory."
         )
 
@@ -183,25 +191,48 @@ def look_around(work: Path, root: Path, mark: str) -> list[str]:
     return missing
 
 
+def _call_by_value() -> Callable[[str, bytes], Any]:
+    """Return a function that Dask sends as code, as it has no name in a module.
+
+    So the scheduler needs to import nothing of ours, and a worker finds this repository.
+    """
+
+    def call(repository: str, pickled: bytes) -> Any:
+        import pickle
+        import sys
+
+        if repository not in sys.path:
+            sys.path.append(repository)
+        fn, args, kwargs = pickle.loads(pickled)
+        return fn(*args, **kwargs)
+
+    return call
+
+
 @contextmanager
 def _connected(scheduler: str) -> Iterator[Any]:
     distributed = _import_distributed()
-    if "://" not in scheduler and scheduler.endswith(".json"):
+    if scheduler.endswith(".json"):
         if not Path(scheduler).is_file():
             raise FileNotFoundError(
                 f"prepare: no scheduler file {scheduler}; expected what `dask scheduler "
                 "--scheduler-file` wrote; start the scheduler or mend the path."
             )
         place = {"scheduler_file": scheduler}
-    else:
+    elif _ADDRESS.fullmatch(scheduler):
         place = {"address": scheduler}
+    else:
+        raise ValueError(
+            f"prepare: scheduler is {scheduler!r}; expected an address such as tcp://node7:8786, "
+            "or a scheduler file whose name ends in .json; correct it."
+        )
     try:
         client = distributed.Client(**place, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise RuntimeError(
             f"prepare: no Dask scheduler at {scheduler} within {CONNECT_S} s "
-            f"({type(error).__name__}: {error}); expected an address such as tcp://node7:8786 or "
-            "a scheduler file; start it (dask scheduler) or correct scheduler."
+            f"({type(error).__name__}: {error}); expected one to run; start it (dask scheduler) "
+            "or correct scheduler."
         ) from error
     with client:
         yield client
@@ -224,11 +255,12 @@ def _check_workers(client: Any, scheduler: str, *, work: Path, root: Path) -> No
     mark = work / f"look{TEMPORARY_MARK}{uuid.uuid4().hex[:12]}"
     mark.touch()
     try:
-        answers = client.run(look_around, work, root, mark.name)
+        pickled = pickle.dumps((look_around, (work, root, mark.name), {}))
+        answers = client.run(_call_by_value(), str(REPOSITORY), pickled)
     except ImportError as error:
         raise RuntimeError(
             f"prepare: workers of {scheduler} cannot import what they need ({error}); expected "
-            "scheduler and workers in this repository's folder and environment; restart them."
+            f"this environment, and {REPOSITORY} on each node; restart the workers in it."
         ) from error
     finally:
         mark.unlink()

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from data_prepare.conversion import convert
 from data_prepare.filters import Filters
@@ -69,6 +69,12 @@ class CommonOptions:
     progress : bool
         Show progress bars.
     """
+
+    example: ClassVar[str] = """\
+On a Slurm cluster, as an array; the task that ends last writes the index:
+  #!/bin/bash
+  #SBATCH --array=0-31 --cpus-per-task=8 --time=08:00:00
+  srun {command} CORPUS OUT --num_jobs 8 --slice $SLURM_ARRAY_TASK_ID/32"""
 
     min_duration_s: float = 0.1
     max_duration_s: float = 60.0

@@ -89,8 +89,8 @@ class ProcessWorkers(Executor):
                 if self._is_closing:
                     raise
                 logger.warning(
-                    "prepare: a worker process died (killed, no memory?) at %.300s, try %d of %d",
-                    args,
+                    "prepare: a worker process died (killed, no memory?) at %s, try %d of %d",
+                    describe_call(args),
                     tried,
                     MAX_TRIES,
                 )
@@ -98,8 +98,8 @@ class ProcessWorkers(Executor):
                     self.num_deaths += 1
         raise WorkerDiedError(
             f"prepare: a worker process died (killed, or out of memory) {MAX_TRIES} times in a row "
-            f"at {str(args):.300}; expected it to finish; mend or remove that file, or take fewer "
-            "num_jobs if memory is short, and run again: what is finished is kept."
+            f"at {describe_call(args)}; expected it to finish; mend or remove that file, or take "
+            "fewer num_jobs if memory is short, and run again: what is finished is kept."
         )
 
     def _submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> "Future[Result]":
@@ -235,6 +235,11 @@ def _take_ended(
 ) -> Iterator[tuple[Item, "Future[Result]"]]:
     for future in futures.wait(pending, return_when=futures.FIRST_COMPLETED).done:
         yield pending.pop(future), future
+
+
+def describe_call(args: tuple[Any, ...]) -> str:
+    """Return the arguments of a call for a message."""
+    return f"{', '.join(map(str, args)):.300}"
 
 
 def _start_worker(lifeline: Connection) -> None:

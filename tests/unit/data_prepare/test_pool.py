@@ -76,9 +76,7 @@ def test_worker_pool_call_that_kills_each_worker_is_named_and_others_go_on(tmp_p
     with worker_pool(2) as pool:
         good = [pool.submit(double, number) for number in range(4)]
         bad = pool.submit(die, "culprit.wav")
-        with pytest.raises(
-            WorkerDiedError, match=r"died .* 3 times in a row at \('culprit.wav',\)"
-        ):
+        with pytest.raises(WorkerDiedError, match=r"died .* 3 times in a row at culprit.wav"):
             bad.result()
         assert [future.result() for future in good] == [0, 2, 4, 6]
         assert pool.submit(double, 5).result() == 10
