@@ -31,6 +31,7 @@ _PASSING_CLASSES = {
     ("aiohttp.client_exceptions", "ClientError"),
     ("botocore.exceptions", "HTTPClientError"),
     ("botocore.exceptions", "IncompleteReadError"),
+    ("botocore.exceptions", "FlexibleChecksumError"),
     ("requests.exceptions", "RequestException"),
     ("urllib3.exceptions", "HTTPError"),
 }
