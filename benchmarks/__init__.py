@@ -1,0 +1,1 @@
+"""One script per question; dated results lie in results/."""
