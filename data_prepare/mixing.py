@@ -6,6 +6,7 @@ losses can be told by corpus. Every pass of every corpus delivers each of its ut
 """
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from data_prepare.mixing_sequence import Mixture
 from data_prepare.mixing_shares import share_weights
 from data_prepare.storage import Storage
 from data_prepare.stream import ShardLoader
+
+logger = logging.getLogger(__name__)
 
 Corpora = Mapping[str, str | Path | Storage]
 
@@ -132,6 +135,11 @@ class MixedLoader(BatchLoader):
             pin_memory=pin_memory,
         )
         self.begin_statistics()
+        shares = zip(self.sequence.names, self.sequence.weights, strict=True)
+        total = sum(self.sequence.weights)
+        for name, weight in shares:
+            hours = samples[name] / self.rate_hz / _HOUR_S
+            logger.info("mixture: %.2f %% of %s (%.2f h a pass)", 100 * weight / total, name, hours)
 
     def begin_statistics(self) -> None:
         """Count anew: an epoch begins, or goes on after a resume."""
