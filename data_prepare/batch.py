@@ -16,14 +16,13 @@ from speechbrain.utils.data_utils import batch_pad_right
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from data_prepare.reading import TEXT_FIELDS, Fault, ShardReader
+from data_prepare.handover import Buffers, Received, Sent
+from data_prepare.reading import TEXT_FIELDS, Fault, ShardReader, Utterances
 from data_prepare.sequence import Position
 from data_prepare.storage import StorageCounts
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 Padded = tuple[NDArray[Any], NDArray[np.float32]]
-
-_INT16_SCALE = np.float32(1 / 32768)
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,8 @@ class PackedBatch:
 
     Arguments
     ---------
-    wavs : Tensor
-        [B, S] int16 in shared memory where a worker made it, else float32.
+    wavs : Tensor | Sent | Received
+        [B, S] float32, or int16 in shared memory where a worker made it.
     num_samples : list of int
         [B] lengths.
     columns : dict
@@ -98,7 +97,7 @@ class PackedBatch:
         See `SpeechBatch`.
     """
 
-    wavs: Tensor
+    wavs: Tensor | Sent | Received
     num_samples: list[int]
     columns: dict[str, list[Any] | Padded]
     seconds: float
@@ -112,10 +111,7 @@ class PackedBatch:
 
     def unpack(self) -> SpeechBatch:
         """Return the batch with float32 audio."""
-        wavs = self.wavs.contiguous()
-        if wavs.dtype == torch.int16:
-            # Half the time of torch.mul, which promotes int16 sample by sample.
-            wavs = torch.from_numpy(np.multiply(wavs.numpy(), _INT16_SCALE))
+        wavs = self._take_floats()
         lengths = torch.tensor(self.num_samples, dtype=torch.float32) / wavs.shape[1]
         ready = {"wavs": PaddedData(wavs, lengths)}
         for name, column in self.columns.items():
@@ -138,6 +134,13 @@ class PackedBatch:
             setattr(batch, name, getattr(self, name))
         return batch
 
+    def _take_floats(self) -> Tensor:
+        """Return the audio as float32, and let go of the shared memory."""
+        if isinstance(self.wavs, Received):
+            self.wavs = self.wavs.floats()
+        assert isinstance(self.wavs, Tensor)
+        return self.wavs
+
     def pin_memory(self) -> SpeechBatch:
         """Return the batch in page-locked memory; the loader's pinning thread calls this."""
         batch: SpeechBatch = self.unpack().pin_memory()
@@ -159,14 +162,13 @@ class BatchReader(Dataset[PackedBatch]):
     def __init__(self, reader: ShardReader, *, transforms: Sequence[Transform] = ()):
         self.reader = reader
         self.transforms = list(transforms)
+        self._buffers = Buffers()
 
     def __getitem__(self, request: BatchRequest) -> PackedBatch:
         """Read, decode, transform and collate the batch of a request."""
         rows = request.rows
-        wavs = _new_buffer(len(rows), int(rows["num_samples"].max()))
-        found = self.reader.read(rows, out=wavs.numpy())
+        wavs, found = self._read(rows)
         num_samples = found.num_samples
-        wavs = wavs[: len(num_samples), : max(num_samples, default=0)]
         is_padding = request.is_padding
         metas = found.metas
         if not metas:
@@ -190,6 +192,18 @@ class BatchReader(Dataset[PackedBatch]):
             counts=found.counts,
         )
 
+    def _read(self, rows: NDArray[np.void]) -> tuple[Tensor | Sent, Utterances]:
+        """Return the audio, in a worker in shared memory, and the rest."""
+        shape = len(rows), int(rows["num_samples"].max())
+        sent = self._buffers.take(*shape) if get_worker_info() is not None else None
+        out = sent.samples() if sent is not None else np.empty(shape, dtype=np.float32)
+        found = self.reader.read(rows, out=out)
+        kept = len(found.metas), max(found.num_samples, default=0)
+        if sent is None:
+            return torch.from_numpy(out[: kept[0], : kept[1]]).contiguous(), found
+        sent.cut(*kept)
+        return sent, found
+
     def _transformed(self, example: dict[str, Any]) -> dict[str, Any]:
         utterance = example["id"]
         for transform in self.transforms:
@@ -200,14 +214,6 @@ class BatchReader(Dataset[PackedBatch]):
                     f"utterance {utterance}; expected a dict; return the changed dict."
                 )
         return example
-
-
-def _new_buffer(num_utterances: int, num_samples: int) -> Tensor:
-    """Return [B, S] without content: float32, or in a worker int16 in shared memory."""
-    if get_worker_info() is None:
-        return torch.empty(num_utterances, num_samples)
-    storage = torch.UntypedStorage._new_shared(2 * num_utterances * num_samples)
-    return torch.tensor([], dtype=torch.int16).set_(storage).view(num_utterances, num_samples)
 
 
 def _columns(examples: list[dict[str, Any]]) -> dict[str, list[Any] | Padded]:
