@@ -10,9 +10,8 @@ it; other texts or options in the same folder are refused unless ``--overwrite T
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from data_prepare.prepared import PreparedCorpus
+from data_prepare.stored_corpus import open_corpus
 from recipes.common.faults import plain_faults
 from recipes.common.hparams import load_run
 
@@ -25,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
         for step in ("make", "prepare"):
             if corpus[step] is not None:
                 corpus[step]()
-        prepared = PreparedCorpus.load(Path(corpus["shards_folder"]))
+        prepared = open_corpus(corpus["shards_folder"], remote=corpus.get("remote"))
         hparams["train_tokenizer"](folders=[prepared.split(corpus["train_split"])])
         tokenizer = hparams["tokenizer"]()
     pieces = tokenizer.pieces()

@@ -23,7 +23,8 @@ from typing import Any
 import torch
 from speechbrain.utils.distributed import if_main_process, run_on_main
 
-from data_prepare.prepared import PreparedCorpus, find_prepared
+from data_prepare.prepared import find_prepared
+from data_prepare.stored_corpus import Corpus, Split, open_corpus
 from recipes.common.brain import StampedeBrain
 from recipes.common.distributed import distributed_session
 from recipes.common.experiment import save_experiment
@@ -35,7 +36,7 @@ from recipes.common.run_log import RunLog
 logger = logging.getLogger("train")
 
 
-def prepare_corpus(corpus: Mapping[str, Any]) -> PreparedCorpus:
+def prepare_corpus(corpus: Mapping[str, Any]) -> Corpus:
     """Make what is missing of a corpus on the main process; every rank gets its folders.
 
     Where only the shards were brought along, as to a cluster, they are used as they are.
@@ -48,10 +49,11 @@ def prepare_corpus(corpus: Mapping[str, Any]) -> PreparedCorpus:
     for step in ("make", "prepare"):
         if corpus[step] is not None:
             run_on_main(corpus[step])
-    return PreparedCorpus.load(Path(corpus.get("local_folder") or corpus["shards_folder"]))
+    place = corpus.get("local_folder") or corpus["shards_folder"]
+    return open_corpus(place, remote=corpus.get("remote"))
 
 
-def prepare_targets(hparams: Mapping[str, Any], prepared: PreparedCorpus) -> tuple[Any, list[Any]]:
+def prepare_targets(hparams: Mapping[str, Any], prepared: Corpus) -> tuple[Any, list[Any]]:
     """Return the tokenizer (None if the recipe has none) and the loaders' transforms."""
     tokenizer = None
     if hparams["tokenizer"] is not None:
@@ -61,9 +63,11 @@ def prepare_targets(hparams: Mapping[str, Any], prepared: PreparedCorpus) -> tup
     return tokenizer, [make(tokenizer) for make in hparams["transforms"]]
 
 
-def prepare_tests(hparams: Mapping[str, Any], prepared: PreparedCorpus) -> dict[str, Path]:
+def prepare_tests(hparams: Mapping[str, Any], prepared: Corpus) -> dict[str, Split]:
     """Return test set -> folder of its shards, of this corpus and of those only tested on."""
-    tests = {split: prepared.split(split) for split in hparams["corpus"]["test_splits"]}
+    tests: dict[str, Split] = {
+        split: prepared.split(split) for split in hparams["corpus"]["test_splits"]
+    }
     for name, corpus in hparams["test_corpora"].items():
         if corpus["data_folder"] is not None:
             other = prepare_corpus(corpus)
@@ -86,7 +90,7 @@ def build_brain(run: Run, run_opts: Any, *, run_log: RunLog) -> StampedeBrain:
 
 
 def fit(
-    hparams: Mapping[str, Any], brain: StampedeBrain, *, prepared: PreparedCorpus, transforms: Any
+    hparams: Mapping[str, Any], brain: StampedeBrain, *, prepared: Corpus, transforms: Any
 ) -> None:
     """Train, or go on from the last checkpoint."""
     corpus = hparams["corpus"]
@@ -98,7 +102,7 @@ def fit(
 
 
 def evaluate(
-    hparams: Mapping[str, Any], brain: StampedeBrain, *, tests: Mapping[str, Path], transforms: Any
+    hparams: Mapping[str, Any], brain: StampedeBrain, *, tests: Mapping[str, Split], transforms: Any
 ) -> dict[str, Any]:
     """Return test set -> results of the checkpoint that was best on validation data."""
     results = {}

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from data_prepare.index import ShardIndex
+from data_prepare.storage import Storage
 from recipes.common.brain import StampedeBrain
 from recipes.common.distributed import world_size
 from recipes.common.experiment import git_commit
@@ -112,7 +113,7 @@ def run_record(
     *,
     watch: Stopwatch,
     results: Mapping[str, Any],
-    folders: Mapping[str, Path],
+    folders: Mapping[str, str | Path | Storage],
 ) -> dict[str, Any]:
     """Return the fields of run.json that this run decides.
 
@@ -126,7 +127,7 @@ def run_record(
         Laps "prepare", "train" and "test", in seconds.
     results : Mapping[str, Any]
         Test set -> summary.
-    folders : Mapping[str, Path]
+    folders : Mapping[str, str | Path | Storage]
         Split or test set -> its shards.
 
     Returns

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import sentencepiece
 
 from data_prepare.files import atomic_path, file_sha256, write_json
 from data_prepare.index import ShardIndex
+from data_prepare.storage import Storage
 
 FORMAT = "stampede-tokenizer-1"
 MODEL_NAME = "tokenizer.model"
@@ -74,7 +75,11 @@ def read_info(folder: Path) -> dict[str, Any] | None:
 
 
 def train(
-    folders: list[Path], out_folder: Path, *, options: TokenizerOptions, overwrite: bool
+    folders: Sequence[str | Path | Storage],
+    out_folder: Path,
+    *,
+    options: TokenizerOptions,
+    overwrite: bool,
 ) -> None:
     """Train and write a tokenizer, unless an equal one is there; see `tokens.train_tokenizer`."""
     options.check()

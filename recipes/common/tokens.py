@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from data_prepare.files import file_sha256
+from data_prepare.storage import Storage
 from recipes.common.tokenizer_training import (
     BOS_INDEX,
     EOS_INDEX,
@@ -29,7 +30,7 @@ _SPECIAL = {PAD_INDEX, BOS_INDEX, EOS_INDEX}
 
 
 def train_tokenizer(
-    folders: Sequence[str | Path],
+    folders: Sequence[str | Path | Storage],
     out_folder: str | Path,
     *,
     vocab_size: int,
@@ -46,7 +47,7 @@ def train_tokenizer(
 
     Arguments
     ---------
-    folders : Sequence[str | Path]
+    folders : Sequence[str | Path | Storage]
         Folders of splits, with their index.json: the training data, never test data.
     out_folder : str | Path
         Gets tokenizer.model and tokenizer.json.
@@ -81,7 +82,7 @@ def train_tokenizer(
         text=text,
         max_texts=max_texts,
     )
-    train([Path(f) for f in folders], Path(out_folder), options=options, overwrite=overwrite)
+    train(folders, Path(out_folder), options=options, overwrite=overwrite)
     return Path(out_folder)
 
 

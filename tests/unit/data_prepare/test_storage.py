@@ -196,4 +196,3 @@ def test_remote_options_out_of_range_error(options):
 def test_remote_options_default_cache_folder(monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/scratch/me")
     assert RemoteOptions().cache_path() == Path("/scratch/me/stampede")
-    assert RemoteOptions(cache_folder="~/x").cache_path() == Path.home() / "x"
