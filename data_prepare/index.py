@@ -27,8 +27,10 @@ from data_prepare.index_format import (
     fault_message,
     file_faults,
     index_checksum,
+    load_rows,
     read_content,
     row_faults,
+    text_line,
 )
 from data_prepare.storage import RemoteOptions, Storage, open_storage
 
@@ -144,7 +146,7 @@ class ShardIndex:
         if file_problems and not (tolerant and len(bad_shards) == len(file_problems)):
             faults = [f"{name}: {fault.reason}" for name, fault in file_problems.items()]
             raise ValueError(fault_message(storage, faults))
-        rows = np.load(folder / ROWS_NAME, mmap_mode="r", allow_pickle=False)
+        rows = load_rows(folder)
         faults = row_faults(rows, content, shards, check=check)
         if faults:
             raise ValueError(fault_message(storage, faults))
@@ -261,7 +263,7 @@ def _fill_rows(
         for column, name in enumerate(("offset", "num_bytes", "num_samples")):
             block[name] = [row[column] for row in part.rows]
         block["category"] = [number_of[row[3]] for row in part.rows]
-        texts.writelines(json.dumps(text, ensure_ascii=False) + "\n" for text in part.texts)
+        texts.writelines(map(text_line, part.texts))
         first += len(part.rows)
         shards.append(part.entry)
     if first != len(rows):

@@ -23,6 +23,8 @@ INDEX_NAME = "index.json"
 ROWS_NAME = "utterances.npy"
 TEXTS_NAME = "utterances.jsonl"
 REMEDY = "expected the files as they were prepared; prepare the corpus again with overwrite."
+# In a line of utterances.jsonl, in this order.
+TEXT_NAMES = ("id", "key", "text", "speaker", "category", "language", "group")
 MAX_INDEX_BYTES = 1 << 28
 _NEEDED = {
     "split",
@@ -214,28 +216,68 @@ def file_faults(
     return {name: faults[name] for name in stamps if name in faults}
 
 
+def load_rows(folder: Path) -> npt.NDArray[np.void]:
+    """Return the rows of a split, memory-mapped.
+
+    Arguments
+    ---------
+    folder : Path
+        Of the split.
+
+    Returns
+    -------
+    NDArray[np.void]
+        To be checked by `row_faults`.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    try:
+        rows: npt.NDArray[np.void] = np.load(folder / ROWS_NAME, mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # numpy parses the header as Python, with all of its errors
+        raise ValueError(f"index {folder}: {ROWS_NAME}: {error}; {REMEDY}") from error
+    return rows
+
+
 def row_faults(
     rows: npt.NDArray[np.void], content: dict[str, Any], shards: list[ShardEntry], *, check: str
 ) -> list[str]:
     """Return what is wrong with the rows; "size" leaves out what the reader finds out anyway."""
     if rows.dtype != ROW_DTYPE or rows.shape != (content["num_utterances"],):
         return [f"{ROWS_NAME}: {rows.shape} of {rows.dtype}, not {content['num_utterances']} rows"]
-    numbers = np.arange(len(shards), dtype=np.uint32)
-    in_order = np.repeat(numbers, [shard.num_utterances for shard in shards])
-    if not np.array_equal(rows["shard"], in_order):
-        return [f"{ROWS_NAME}: utterances are not in the order of the shards"]
-    if len(rows) and int(rows["category"].max()) >= len(content["categories"]):
-        return [f"{ROWS_NAME}: a category has no name in {INDEX_NAME}"]
-    if check == "size":
+    if not len(rows):
         return []
+    counts = [shard.num_utterances for shard in shards]
+    if not np.array_equal(rows["shard"], np.repeat(np.arange(len(shards), dtype="<u4"), counts)):
+        return [f"{ROWS_NAME}: utterances are not in the order of the shards"]
     faults = []
-    ends = np.array([s.num_bytes for s in shards], np.uint64)[in_order]
-    # Without a sum, which could overflow.
-    if np.any((rows["num_bytes"] > ends) | (rows["offset"] > ends - rows["num_bytes"])):
+    if _lies_beyond(rows, shards):
         faults.append(f"{ROWS_NAME}: an utterance lies beyond the end of its shard")
-    if int(rows["num_samples"].sum(dtype=np.int64)) != content["num_samples"]:
+    if int(rows["category"].max()) >= len(content["categories"]):
+        faults.append(f"{ROWS_NAME}: a category has no name in {INDEX_NAME}")
+    if check == "full" and int(rows["num_samples"].sum(dtype=np.int64)) != content["num_samples"]:
         faults.append(f"{ROWS_NAME}: the sum of num_samples differs from {INDEX_NAME}")
     return faults
+
+
+def _lies_beyond(rows: npt.NDArray[np.void], shards: list[ShardEntry]) -> bool:
+    """Tell whether an utterance ends after its shard; the rows are in the order of the shards."""
+    filled = [shard for shard in shards if shard.num_utterances]
+    firsts = np.cumsum([0, *(shard.num_utterances for shard in filled)])[:-1]
+    if int(rows["offset"].max()) > max(shard.num_bytes for shard in filled):
+        return True  # and no sum below can overflow
+    ends = np.maximum.reduceat(rows["offset"] + rows["num_bytes"], firsts)
+    return any(end > shard.num_bytes for end, shard in zip(ends.tolist(), filled, strict=True))
+
+
+def text_line(text: dict[str, Any]) -> str:
+    """Return an utterance's line of utterances.jsonl: the same bytes in whatever order it comes."""
+    ordered = {name: text[name] for name in TEXT_NAMES if name in text}
+    return json.dumps(ordered | text, ensure_ascii=False) + "\n"
 
 
 def fault_message(where: object, faults: list[str]) -> str:

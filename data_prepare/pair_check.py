@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from data_prepare.index_format import TEXT_NAMES
 from data_prepare.reading import TEXT_FIELDS
 from data_prepare.shard_walk import Pair
 
@@ -50,8 +51,7 @@ def read_meta(text: bytes) -> dict[str, Any]:
 
 def text_row(key: str, meta: dict[str, Any]) -> dict[str, Any]:
     """Return an utterance's line of utterances.jsonl."""
-    names = ("id", "key", "text", "speaker", "category", "language", "group")
-    return {name: key if name == "key" else meta[name] for name in names}
+    return {name: key if name == "key" else meta[name] for name in TEXT_NAMES}
 
 
 def audio_fault(flac: bytes, *, num_samples: int, rate_hz: int) -> str:

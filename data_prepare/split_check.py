@@ -18,6 +18,7 @@ from data_prepare.index_format import (
     ROWS_NAME,
     TEXTS_NAME,
     ShardEntry,
+    load_rows,
     read_content,
     row_faults,
 )
@@ -204,7 +205,7 @@ def _stamp_fits(check: SplitCheck, name: str, stamps: dict[str, Any]) -> bool:
 
 def _load_rows(check: SplitCheck, content: dict[str, Any]) -> NDArray[np.void] | None:
     try:
-        rows = np.load(check.folder / ROWS_NAME, mmap_mode="r", allow_pickle=False)
+        rows = load_rows(check.folder)
         faults = row_faults(rows, content, check.shards, check="full")
     except (ValueError, OSError) as error:
         faults = [str(error)]

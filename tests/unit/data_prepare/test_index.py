@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data_prepare.index import INDEX_NAME, ShardIndex, ShardPart, write_index
+from data_prepare.index_format import text_line
 from data_prepare.shards import decode_pair, encode_pair, open_shard, shard_name
 
 
@@ -40,6 +41,13 @@ def test_index_written_loads_with_all_figures(tmp_path):
     assert index.utterances["shard"].tolist() == [0, 0, 2, 2, 2]
     assert index.utterances["category"].tolist() == [0, 1, 0, 1, 0]
     assert [text["id"] for text in index.texts()] == ["k0-0", "k0-1", "k2-0", "k2-1", "k2-2"]
+
+
+def test_index_texts_are_the_same_bytes_in_whatever_order_they_come():
+    names = ("id", "key", "text", "speaker", "category", "language", "group")
+    text = dict.fromkeys(names, "é")
+    assert text_line(dict(sorted(text.items()))) == text_line(text)
+    assert list(json.loads(text_line(text))) == list(names)
 
 
 def test_index_row_one_read_gives_the_pair(tmp_path):
