@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_prepare.address import is_remote
 from data_prepare.files import write_json
 from data_prepare.index import INDEX_NAME, ShardIndex
 from data_prepare.prepared import MIXTURE_NAME, SUMMARY_NAME, PreparedCorpus, find_prepared
@@ -156,6 +157,11 @@ def _checksum(split: Path) -> Any:
 
 
 def _prepare_part(name: str, part: Part) -> PreparedCorpus:
+    if is_remote(part["shards_folder"]):
+        raise ValueError(
+            f"mixture: part {name!r} lies at {part['shards_folder']}; expected a local folder; "
+            "give MixedLoader names and addresses of the splits in place of a mixture's folder."
+        )
     shards = Path(part["shards_folder"])
     source, found = part.get("data_folder"), find_prepared(shards)
     if source is not None and not Path(source).exists() and found:

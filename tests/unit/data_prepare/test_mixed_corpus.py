@@ -171,6 +171,12 @@ def test_mixed_corpus_wrong_names_error(tmp_path, parts, fault):
         prepare_mixture(tmp_path / "mixture", parts=parts)
 
 
+def test_mixed_corpus_part_at_an_address_error(corpus, tmp_path):
+    part = {**corpus["parts"]["calls"], "shards_folder": "s3://speech/calls"}
+    with pytest.raises(ValueError, match="part 'calls' lies at s3://speech/calls; expected"):
+        prepare_mixture(tmp_path / "mixture", parts={"calls": part})
+
+
 def test_mixture_of_another_format_error(tmp_path):
     (tmp_path / "mixture.json").write_text(json.dumps({"format": "x"}))
     with pytest.raises(ValueError, match="is of format 'x'"):

@@ -1,6 +1,7 @@
 """The loader of a mixture: audio, corpora, ranks, workers, checkpoints, faults."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,11 @@ def test_mixed_loader_length_and_last_batch_flag(folders):
     loader = make_loader(folders, batches_per_epoch=4)
     assert len(loader) == 4
     assert [batch.ends_epoch for batch in loader] == [False] * 3 + [True]
+
+
+def test_mixed_loader_pickled_before_use_loads_the_same(folders):
+    loader = make_loader(folders)
+    assert ids(pickle.loads(pickle.dumps(loader))) == ids(loader)
 
 
 @pytest.mark.multiproc

@@ -77,10 +77,14 @@ def check_passes(mixture: Mixture, steps: list[Step]) -> None:
 @given(
     sizes=SIZES,
     temperature=st.sampled_from([None, 0.5, 3.0, float("inf")]),
+    shares=st.none() | st.lists(st.floats(0.02, 1.0), min_size=4, max_size=4),
     stops=st.lists(st.tuples(st.integers(1, 5), st.integers(0, 8), st.booleans()), max_size=5),
 )
-def test_mixture_stops_and_other_ranks_lose_and_repeat_nothing(sizes, temperature, stops):
-    mixture = make_mixture(sizes, temperature=temperature)
+def test_mixture_stops_and_other_ranks_lose_and_repeat_nothing(sizes, temperature, shares, stops):
+    if shares is not None:
+        mixture = make_mixture(sizes, weights=shares[: len(sizes)])
+    else:
+        mixture = make_mixture(sizes, temperature=temperature)
     position, used = mixture.start, []
     for world_size, stop, goes_on in [*stops, (1, 100, True)]:
         had = rounds(mixture, position, world_size)[:stop]
