@@ -8,7 +8,8 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 TIMEOUT_S = 300
@@ -23,22 +24,30 @@ class StuckRecording:
         path.rename(self._aside)
         os.mkfifo(path)
 
-    def kill_reader(self, *, mend: bool, is_over: Callable[[], bool] = lambda: False) -> int:
-        """Wait for a process that opens the recording and kill it; returns its id.
+    @contextmanager
+    def reader(self, *, is_over: Callable[[], bool] = lambda: False) -> Iterator[int]:
+        """Wait for a process that opens the recording; it is held, and its id told, meanwhile."""
+        pipe = self._open(is_over)
+        try:
+            yield self._find_reader()
+        finally:
+            os.close(pipe)
+
+    def kill_reader(self, *, mend: bool, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Wait for a process that opens the recording and kill it.
 
         With `mend` the recording is as before for the next one.
         """
-        pipe = self._open(is_over)
-        try:
-            pid = self._find_reader()
+        with self.reader(is_over=is_over) as pid:
             if mend:
                 self.mend()
+            else:  # a new pipe: the next one shall not meet the open end of this one
+                fresh = self.path.with_name("fresh")
+                os.mkfifo(fresh)
+                fresh.replace(self.path)
             os.kill(pid, signal.SIGKILL)
-            while _is_alive(pid):
+            while is_alive(pid):
                 time.sleep(0.01)
-        finally:
-            os.close(pipe)
-        return pid
 
     def mend(self) -> None:
         """Put the recording back."""
@@ -74,8 +83,9 @@ def _open_files(process: Path) -> list[Path]:
         return []
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it ends while we read
         return False

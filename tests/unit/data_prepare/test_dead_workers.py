@@ -1,6 +1,8 @@
 """Workers on this machine that die in the middle of a shard."""
 
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -66,3 +68,26 @@ def test_prepare_worker_killed_while_it_reads_transcripts_is_replaced(raw, tmp_p
         stuck.kill_reader(mend=True, is_over=run.done)
         run.result()
     assert len((tmp_path / "out/train/utterances.jsonl").read_text().splitlines()) == 24
+
+
+@pytest.mark.multiproc
+def test_prepare_slice_killed_beside_another_runs_again(raw, tmp_path, repo_root):
+    out = tmp_path / "out"
+    prepare_bizspeech(raw, out, plan_only=True, **OPTIONS)
+    stuck = StuckRecording(raw / "e3/recording.wav")
+    words = f"{raw} {out} --train_share 0.6 --valid_share 0.2 --num_shards train=4 --slice 0/2"
+    command = [sys.executable, "-m", "data_prepare.bizspeech", *words.split()]
+    killed = subprocess.Popen(command, cwd=repo_root)
+    with stuck.reader(is_over=lambda: killed.poll() is not None):
+        assert prepare_bizspeech(raw, out, slice="1/2", **OPTIONS).splits == {}
+        with pytest.raises(RuntimeError, match="slice 0/2 is being made by another process"):
+            prepare_bizspeech(raw, out, slice="0/2", **OPTIONS)
+        with pytest.raises(RuntimeError, match="another process prepares into this folder"):
+            prepare_bizspeech(raw, out, **OPTIONS)
+        assert len(list(out.rglob("*.tar.tmp-*"))) == 1
+        stuck.mend()
+        killed.kill()
+        killed.wait()
+    assert prepare_bizspeech(raw, out, slice="0/2", **OPTIONS).splits
+    prepare_bizspeech(raw, tmp_path / "whole", **OPTIONS)
+    assert contents(out) == contents(tmp_path / "whole")

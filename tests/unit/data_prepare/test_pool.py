@@ -3,11 +3,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from data_prepare.pool import SerialExecutor, WorkerDiedError, ordered_map, worker_pool
+from tests.unit.data_prepare.stuck import is_alive
 
 
 def double(number):
@@ -120,13 +120,6 @@ def test_worker_pool_killed_parent_takes_its_workers_along(repo_root):
     parent.kill()
     parent.wait()
     deadline = time.monotonic() + 60
-    while _is_alive(worker) and time.monotonic() < deadline:
+    while is_alive(worker) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not _is_alive(worker)
-
-
-def _is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    assert not is_alive(worker)
