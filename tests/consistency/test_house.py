@@ -13,7 +13,9 @@ import pytest
 from tests.conftest import ROOT
 
 REQUIREMENTS = sorted(ROOT.glob("requirements*.txt"))
-PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==(\d[\w.]*)")
+PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[\w,]+\])?==(\d[\w.]*)")
+RUN, EXTRAS, DEV = "requirements.txt", "requirements-extras.txt", "requirements-dev.txt"
+INCLUDED = {RUN: [], EXTRAS: [], DEV: [f"-r {RUN}", f"-r {EXTRAS}"]}
 ROOMS = {"recipes", "data_prepare", "hogwild", "benchmarks", "tests"}
 MAX_LINES = {"train.py": 150, "train_hogwild.py": 120, "tokenizer_train.py": 80}
 
@@ -33,10 +35,10 @@ def pinned(path: Path) -> list[str]:
 
 
 def test_requirements_are_pinned_exactly():
-    assert [path.name for path in REQUIREMENTS] == ["requirements-dev.txt", "requirements.txt"]
+    assert {path.name for path in REQUIREMENTS} == INCLUDED.keys()
     for path in REQUIREMENTS:
         loose = [line for line in lines_of(path) if not PIN.fullmatch(line)]
-        assert loose == (["-r requirements.txt"] if path.name == "requirements-dev.txt" else [])
+        assert loose == INCLUDED[path.name], path.name
 
 
 def test_nothing_is_pinned_twice():
@@ -54,9 +56,11 @@ def test_tools_are_pinned_nowhere_else():
         assert not re.search(r"^\s*rev:", text, re.MULTILINE), path.name
 
 
-def imported(path: Path) -> set[str]:
+def imported(path: Path, *, at_start: bool = False) -> set[str]:
+    """Return the packages that a file imports, or only those that it imports when it starts."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if at_start else ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -72,22 +76,33 @@ def needed_by(names: set[str]) -> set[str]:
     return found
 
 
+def modules_of(folders: list[str], *, at_start: bool = False) -> set[str]:
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    files += ROOT.glob("*.py") if "recipes" in folders else []
+    return set().union(*(imported(path, at_start=at_start) for path in files))
+
+
+def lacking(modules: set[str], requirements: list[str]) -> set[str]:
+    allowed = needed_by({name for file in requirements for name in pinned(ROOT / file)})
+    owners = packages_distributions()
+    return {m for m in modules if not {normal(n) for n in owners.get(m, [])} & allowed}
+
+
 @pytest.mark.parametrize(
     ("requirements", "folders"),
     [
-        (["requirements.txt"], ["data_prepare", "recipes", "hogwild", "benchmarks"]),
-        (["requirements.txt", "requirements-dev.txt"], ["tests"]),
+        ([RUN, EXTRAS], ["data_prepare", "recipes", "hogwild"]),
+        ([RUN, EXTRAS, DEV], ["tests", "benchmarks"]),
     ],
 )
 def test_what_is_imported_is_required(requirements, folders):
-    allowed = needed_by({name for file in requirements for name in pinned(ROOT / file)})
-    owners = packages_distributions()
-    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
-    files += ROOT.glob("*.py") if "recipes" in folders else []
-    modules = set().union(*(imported(path) for path in files))
+    modules = modules_of(folders)
     assert modules
-    lacking = {m for m in modules if not {normal(n) for n in owners.get(m, [])} & allowed}
-    assert not lacking
+    assert not lacking(modules, requirements)
+
+
+def test_the_default_needs_no_extra():
+    assert not lacking(modules_of(["data_prepare", "recipes", "hogwild"], at_start=True), [RUN])
 
 
 @pytest.mark.parametrize("name", MAX_LINES)
