@@ -137,7 +137,7 @@ class RemoteStorage(Storage):
         done: dict[str, list[bytes]] = {}
         # What others download at the moment comes last, so that processes share the work.
         for wait in (False, True):
-            for name in groups.keys() - done.keys():
+            for name in [name for name in groups if name not in done]:
                 number = self._open(name, wait=wait)
                 if number is not None:
                     done[name] = _read_and_close(number, groups[name])

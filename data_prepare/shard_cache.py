@@ -6,6 +6,7 @@ as large as it will be, which reserves its room. Locks go with their process: wh
 leaves is found unlocked and deleted by the next that needs room.
 """
 
+import errno
 import fcntl
 import os
 import time
@@ -68,12 +69,16 @@ class ShardCache:
             If what was fetched does not have the checksum of the index.
         """
         self.check_fits(entry)
-        while True:
-            number = self._open_found(entry)
-            if number is not None:
-                return number
-            if not self._fill(entry, fetch, wait=wait):
+        found = self._open_found(entry)
+        if found is not None:
+            return found
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = self.path(entry).with_suffix(".part")
+        with _alone(part, wait=wait) as number:
+            if number is None:
                 return None
+            found = self._open_found(entry)  # somebody else was first
+            return self._download(entry, fetch, part, number) if found is None else found
 
     def check_fits(self, entry: ShardEntry) -> None:
         """Raise a ValueError if a shard is larger than the cache may be."""
@@ -107,27 +112,30 @@ class ShardCache:
             os.utime(number, ns=(time.time_ns(), time.time_ns()))
         return number
 
-    def _fill(self, entry: ShardEntry, fetch: Fetch, *, wait: bool) -> bool:
-        """Download a shard; False if somebody else does and `wait` is False."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.path(entry)
-        with _alone(path.with_suffix(".part"), wait=wait) as number:
-            if number is None:
-                return False
-            if path.exists():
-                return True
-            part = path.with_suffix(".part")
-            self._reserve(part, number, entry.num_bytes)
+    def _download(self, entry: ShardEntry, fetch: Fetch, part: Path, number: int) -> int:
+        """Fill a part, which is locked, and give it its name; return it opened for reading."""
+        self._reserve(part, number, entry.num_bytes)
+        try:
             fetch(entry, part)
-            if file_sha256(part) != entry.sha256:
-                raise DamagedError(
-                    f"{entry.name}: its {part.stat().st_size} bytes do not have the SHA-256 that "
-                    "the index says"
-                )
             os.fsync(number)
-            with locked(self.folder / "room.lock"):  # whoever counts sees it under one name
-                part.replace(path)
-        return True
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise OSError(
+                error.errno,
+                f"cache {self.folder}: its disk is full while cache_bytes allows {self.max_bytes}; "
+                "expected room; give another cache_folder, or lower cache_bytes",
+            ) from error
+        if file_sha256(part) != entry.sha256:
+            raise DamagedError(
+                f"{entry.name}: its {part.stat().st_size} bytes do not have the SHA-256 that the "
+                "index says"
+            )
+        # Opened first: others may need the room as soon as it has its name.
+        found = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
+        with locked(self.folder / "room.lock"):  # whoever counts sees it under one name
+            part.replace(self.path(entry))
+        return found
 
     def _reserve(self, part: Path, number: int, num_bytes: int) -> None:
         """Give a part its size once there is room; others' downloads are waited for."""

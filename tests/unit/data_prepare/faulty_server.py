@@ -94,7 +94,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        fault = self.server.next_fault(self.command, self.path)
+        # The question whether ranges are given is no reading.
+        is_probe = self.headers.get("Range") == "bytes=0-0"
+        fault = self.server.next_fault("PROBE" if is_probe else self.command, self.path)
         if fault == "slow":
             self.server.ended.wait(60)
             self.close_connection = True

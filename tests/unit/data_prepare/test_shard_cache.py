@@ -1,6 +1,7 @@
 """The shard cache: bound, order of eviction, damage, several processes, kills."""
 
 import contextlib
+import errno
 import hashlib
 import multiprocessing
 import os
@@ -116,6 +117,16 @@ def test_open_failed_download_leaves_nothing(cache):
         cache.open(entry(1), fail)
     assert in_cache(cache) == set()
     assert read(cache, Source(), 1) == content(1)
+
+
+def test_open_full_disk_error_says_what_to_change(cache):
+    def fail(wanted: ShardEntry, path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="disk is full while cache_bytes allows 3010") as caught:
+        cache.open(entry(1), fail)
+    assert caught.value.errno == errno.ENOSPC
+    assert in_cache(cache) == set()
 
 
 def test_open_cut_copy_is_downloaded_again(cache):
