@@ -19,7 +19,7 @@ from tqdm import tqdm
 from data_prepare.corpus_plan import Division, make_plan
 from data_prepare.executors import Crew, open_crew
 from data_prepare.files import TEMPORARY_MARK, write_json
-from data_prepare.finish import await_shards, finish_corpus
+from data_prepare.finish import Jobs, await_shards, finish_corpus
 from data_prepare.options import NEUTRAL_OPTIONS, CommonOptions
 from data_prepare.pool import WorkerDiedError, unordered_map
 from data_prepare.prepared import (
@@ -144,20 +144,32 @@ def _prepare(wanted: _Wanted) -> PreparedCorpus:
         mine = everything if part is None else part.take(everything)
         _make_shards(crew, mine, plan, progress=options.progress)
         with common_step(work, "writes the index") as ledger:
-            is_end = part is None or ledger.note_done(part)
-            if find_prepared(out_folder) is None:
-                if not is_end and not all(job.is_done() for job in everything):
-                    logger.info("prepare %s: slice %s is done, others are not", out_folder, part)
-                    return PreparedCorpus(wanted.out_folder, {})
-                await_shards(jobs)
-                summary = finish_corpus(
-                    out_folder, plan, jobs, max_rejected_share=options.max_rejected_share
-                )
-                logger.info("prepare %s: done\n%s", out_folder, describe(summary))
-            ledger.clear()
-            clear_work(work)
-            forget_slices(work)
-    return PreparedCorpus.load(wanted.out_folder)
+            is_finished = _finish(wanted, work, plan, jobs, ledger)
+    if not is_finished:
+        logger.info("prepare %s: slice %s is done, others are not", out_folder, part)
+        return PreparedCorpus(wanted.out_folder, {})
+    return _await_corpus(wanted.out_folder) or PreparedCorpus.load(wanted.out_folder)
+
+
+def _finish(wanted: _Wanted, work: Path, plan: ShardPlan, jobs: Jobs, ledger: Ledger) -> bool:
+    """Finish the corpus if all shards are there; tells whether it is finished."""
+    part, out_folder = wanted.options.part, wanted.out_folder
+    is_end = part is None or ledger.note_done(part)
+    if not ledger.is_finished and find_prepared(out_folder) is None:
+        if not is_end and not all(job.is_done() for split in jobs.values() for job in split):
+            return False
+        await_shards(jobs)
+        share = wanted.options.max_rejected_share
+        summary = finish_corpus(out_folder, plan, jobs, max_rejected_share=share)
+        logger.info("prepare %s: done\n%s", out_folder, describe(summary))
+    ledger.is_finished = True
+    clear_work(work)
+    forget_slices(work)
+    return True
+
+
+def _await_corpus(out_folder: Path) -> PreparedCorpus | None:
+    return wait_for(lambda: find_prepared(out_folder), folder=out_folder)
 
 
 def _find_plan(wanted: _Wanted, work: Path, ledger: Ledger, crew: Crew) -> ShardPlan | None:
@@ -166,7 +178,10 @@ def _find_plan(wanted: _Wanted, work: Path, ledger: Ledger, crew: Crew) -> Shard
     if check_out_folder(out_folder, wanted.identity, overwrite=options.overwrite):
         ledger.clear()
         delete_prepared(out_folder)
-    if find_prepared(out_folder) is not None:
+    prepared = find_prepared(out_folder)
+    if prepared is None and ledger.is_finished and options.part is not None:
+        prepared = _await_corpus(out_folder)
+    if prepared is not None:
         return None
     folder = work.absolute() / PLAN_NAME
     plan = ShardPlan.load(folder)
@@ -229,7 +244,7 @@ def _make_shards(crew: Crew, jobs: Sequence[ShardJob], plan: ShardPlan, *, progr
             try:
                 future.result()
             except WorkerDiedError as error:
-                raise _blame(job, plan, error) from error
+                raise _with_recordings(error, job, plan) from error
             bar.update()
     logger.info(
         "prepare: %d of %d shards made in %.1f s by %s; workers that died and were replaced: %d",
@@ -250,9 +265,9 @@ def _remove_temporaries(jobs: Sequence[ShardJob]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _blame(job: ShardJob, plan: ShardPlan, error: WorkerDiedError) -> RuntimeError:
+def _with_recordings(error: WorkerDiedError, job: ShardJob, plan: ShardPlan) -> RuntimeError:
     recordings = sorted({line.recording for line in plan.utterances(job.split, job.number)})
     return RuntimeError(
-        f"prepare {job}: {error} The shard's {len(recordings)} recordings in {plan.root}: "
+        f"{error} This shard has {len(recordings)} recordings in {plan.root}: "
         f"{', '.join(recordings[:_MAX_LISTED])}{' ...' if len(recordings) > _MAX_LISTED else ''}"
     )

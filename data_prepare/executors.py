@@ -142,7 +142,7 @@ class ClusterWorkers(Executor):
                 ) from error
         raise WorkerDiedError(
             f"prepare: workers of {self._address} died again and again at {describe_call(args)}; "
-            "expected it to finish; mend or remove that file, or give workers more memory."
+            "expected it to finish; mend or remove what it reads, or give workers more memory."
         )
 
     @contextmanager

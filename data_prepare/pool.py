@@ -98,8 +98,8 @@ class ProcessWorkers(Executor):
                     self.num_deaths += 1
         raise WorkerDiedError(
             f"prepare: a worker process died (killed, or out of memory) {MAX_TRIES} times in a row "
-            f"at {describe_call(args)}; expected it to finish; mend or remove that file, or take "
-            "fewer num_jobs if memory is short, and run again: what is finished is kept."
+            f"at {describe_call(args)}; expected it to finish; mend or remove what it reads, or "
+            "take fewer num_jobs if memory is short, and run again: what is finished is kept."
         )
 
     def _submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> "Future[Result]":

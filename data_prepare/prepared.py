@@ -65,7 +65,8 @@ class PreparedCorpus:
         if name not in self.splits:
             raise ValueError(
                 f"corpus {self.folder}: has no split {name!r}; expected one of "
-                f"{sorted(self.splits)}; mend train_split, valid_split or test_splits."
+                f"{sorted(self.splits) or 'none, as it is not finished'}; mend train_split, "
+                "valid_split or test_splits."
             )
         return self.splits[name]
 

@@ -90,6 +90,8 @@ class Ledger:
         Parts in which the shards are made; 0 if no slice has run.
     done : list[int]
         Numbers of the parts whose shards are there.
+    is_finished : bool
+        The corpus is finished, even if it is not to be seen yet.
     holder : str
         Who has the lock, and what for.
     """
@@ -97,11 +99,12 @@ class Ledger:
     has_plan: bool = False
     count: int = 0
     done: list[int] = field(default_factory=list)
+    is_finished: bool = False
     holder: str = ""
 
     def clear(self) -> None:
         """Forget everything: there is no plan."""
-        self.has_plan, self.count, self.done = False, 0, []
+        self.has_plan, self.count, self.done, self.is_finished = False, 0, [], False
 
     def note_done(self, part: Slice) -> bool:
         """Note that a part is there; tells whether all are."""

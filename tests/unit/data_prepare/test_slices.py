@@ -221,3 +221,12 @@ def test_prepare_plan_of_other_libraries_is_refused(prepare, tmp_path):
     path.write_text(json.dumps(content | {"tools": content["tools"] | {"soxr": "0.1"}}))
     with pytest.raises(RuntimeError, match=r"plan was made with .*'soxr': '0.1'"):
         prepare(slice="0/2")
+
+
+def test_prepare_late_slice_on_a_node_that_sees_no_end_yet_waits(prepare, tmp_path, monkeypatch):
+    prepare()
+    path, aside = tmp_path / "out/summary.json", tmp_path / "aside"
+    path.rename(aside)
+    monkeypatch.setattr(shared_folder.time, "sleep", lambda _: aside.rename(path))
+    assert prepare(slice="0/2").splits
+    assert not (tmp_path / "out/.work/plan").exists()
