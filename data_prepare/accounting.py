@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -111,8 +112,9 @@ class FaultBudget:
         self.max_share = max_share
         self.where = where
         self.find_key = find_key
-        self._pass_number = 0
+        self._place = (0, 0)
         self._count = 0
+        self._skipped: Counter[str] = Counter()
 
     def spend(self, batch: SpeechBatch, *, num_utterances: float) -> None:
         """Count and log the faults of a batch.
@@ -129,12 +131,13 @@ class FaultBudget:
         ValueError
             If the pass has had too many.
         """
-        if not batch.faults:
-            return
-        if self._pass_number != batch.position.pass_number:
-            self._pass_number, self._count = batch.position.pass_number, 0
+        # In a mixture, passes only follow each other, and positions tell no more than the pass.
+        place = (batch.position.pass_number, getattr(batch.position, "num_utterances", 0))
+        if place[0] != self._place[0] or place < self._place:
+            self._count = 0  # another pass, or the same once more
+        self._place = place
         self._count += len(batch.faults)
-        if self._count > self.max_share * num_utterances:
+        if batch.faults and self._count > self.max_share * num_utterances:
             last = batch.faults[-1]
             if not last.key and self.find_key is not None:
                 last = replace(last, key=self.find_key(last.shard, last.offset))
@@ -143,8 +146,17 @@ class FaultBudget:
                 f"{last}; expected at most max_bad_share = {self.max_share:g} of "
                 f"{num_utterances:.0f}; prepare the corpus again, or raise max_bad_share."
             )
+        self._log(batch)
+
+    def _log(self, batch: SpeechBatch) -> None:
         room = max(0, MAX_LOGGED - self._count + len(batch.faults))
         for fault in batch.faults[:room]:
             logger.warning("loader of %s: skipped %s", self.where, fault)
         if 0 < room <= len(batch.faults):
             logger.warning("loader of %s: further skips of this pass are only counted", self.where)
+        self._skipped.update(fault.kind for fault in batch.faults)
+        if batch.ends_epoch and self._skipped:
+            logger.warning(
+                "loader of %s: skipped in this epoch: %s", self.where, dict(self._skipped)
+            )
+            self._skipped.clear()

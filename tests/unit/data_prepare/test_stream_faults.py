@@ -157,8 +157,19 @@ def test_many_faults_few_lines_of_log(split, monkeypatch, caplog):
     (split / SHARD).unlink()
     loader = make_loader(split, max_bad_share=0.9)
     ids(loader)
-    assert caplog.text.count("skipped") == 4
+    assert caplog.text.count("skipped shard") == 4
     assert caplog.text.count("further skips") == 1
+    assert caplog.text.count("skipped in this epoch: {'missing_shard': 10}") == 1
+
+
+def test_share_is_counted_for_each_pass_also_of_one_broken_off(split):
+    (split / SHARD).unlink()
+    loader = make_loader(split, shuffle=False, max_bad_share=0.4)
+    for _ in range(4):
+        for number, _ in enumerate(loader):
+            if number == len(loader) - 2:
+                break
+    assert set(ids(loader)) == OTHERS
 
 
 def test_full_check_reads_several_shards_at_a_time(split, monkeypatch):
