@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from data_prepare.corpus_plan import Division, make_plan
+from data_prepare.executors import Crew
 from data_prepare.filters import Filters, Rejection
 from data_prepare.librispeech import ChapterTask
 from data_prepare.options import CommonOptions
@@ -99,7 +100,7 @@ def test_make_plan_repeated_ids_raise_and_are_named(tmp_path):
         make_plan(
             ListSource(3, same_ids=True),
             tmp_path,
-            SerialExecutor(),
+            Crew(SerialExecutor(), ahead=0, title="", num_deaths=lambda: 0),
             options=options,
             division=Division(),
             selection=Selection(),
