@@ -41,7 +41,7 @@ plan_options = st.fixed_dictionaries(
     }
 )
 nominal = st.none() | st.integers(1, 7)
-common = settings(max_examples=200, deadline=None, derandomize=True)
+common = settings(max_examples=120, deadline=None, derandomize=True)
 
 
 class Run:
