@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from data_prepare.retry import RetryOptions
 
 QUICK = RetryOptions(max_tries=4, first_wait_s=0.01, max_wait_s=0.02, timeout_s=30.0)
-IMPATIENT = RetryOptions(max_tries=4, first_wait_s=0.01, max_wait_s=0.02, timeout_s=0.5)
+IMPATIENT = RetryOptions(max_tries=20, first_wait_s=0.01, max_wait_s=0.02, timeout_s=0.5)
 
 
 class Answer(NamedTuple):
