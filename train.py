@@ -14,79 +14,29 @@ In ``output_folder``: ``run.json`` (command, commit, machine, results), ``train_
 ``tensorboard/``, ``checkpoints/``, ``alignments/<test set>.txt``, ``hyperparams.yaml``.
 """
 
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from speechbrain.utils.distributed import if_main_process, run_on_main
+from speechbrain.utils.distributed import if_main_process
 
-from data_prepare.prepared import find_prepared
-from data_prepare.stored_corpus import Corpus, Split, open_corpus
+from data_prepare.stored_corpus import Corpus
 from recipes.common.brain import StampedeBrain
 from recipes.common.distributed import distributed_session
 from recipes.common.experiment import save_experiment
 from recipes.common.faults import plain_faults
-from recipes.common.hparams import Run, load_run
+from recipes.common.hparams import load_run
+from recipes.common.job import (
+    build_brain,
+    evaluate,
+    prepare_corpus,
+    prepare_targets,
+    prepare_tests,
+)
 from recipes.common.report import Stopwatch, results_table, run_record, write_run_json
 from recipes.common.run_log import RunLog
-
-logger = logging.getLogger("train")
-
-
-def prepare_corpus(corpus: Mapping[str, Any]) -> Corpus:
-    """Make what is missing of a corpus on the main process; every rank gets its folders.
-
-    Where only the shards were brought along, as to a cluster, they are used as they are.
-    """
-    source = corpus.get("data_folder")
-    shards = find_prepared(Path(corpus["shards_folder"]))
-    if source is not None and not Path(source).exists() and shards is not None:
-        logger.info("%s is absent: the finished shards in %s are used", source, shards.folder)
-        return shards
-    for step in ("make", "prepare"):
-        if corpus[step] is not None:
-            run_on_main(corpus[step])
-    place = corpus.get("local_folder") or corpus["shards_folder"]
-    return open_corpus(place, remote=corpus.get("remote"))
-
-
-def prepare_targets(hparams: Mapping[str, Any], prepared: Corpus) -> tuple[Any, list[Any]]:
-    """Return the tokenizer (None if the recipe has none) and the loaders' transforms."""
-    tokenizer = None
-    if hparams["tokenizer"] is not None:
-        folder = prepared.split(hparams["corpus"]["train_split"])
-        run_on_main(hparams["train_tokenizer"], kwargs={"folders": [folder]})
-        tokenizer = hparams["tokenizer"]()
-    return tokenizer, [make(tokenizer) for make in hparams["transforms"]]
-
-
-def prepare_tests(hparams: Mapping[str, Any], prepared: Corpus) -> dict[str, Split]:
-    """Return test set -> folder of its shards, of this corpus and of those only tested on."""
-    tests: dict[str, Split] = {
-        split: prepared.split(split) for split in hparams["corpus"]["test_splits"]
-    }
-    for name, corpus in hparams["test_corpora"].items():
-        if corpus["data_folder"] is not None:
-            other = prepare_corpus(corpus)
-            tests |= {f"{name}/{split}": other.split(split) for split in corpus["test_splits"]}
-    return tests
-
-
-def build_brain(run: Run, run_opts: Any, *, run_log: RunLog) -> StampedeBrain:
-    """Return the Brain that the YAML names, its modules on their device, its options checked."""
-    hparams = run.hparams
-    brain: StampedeBrain = hparams["brain_class"](
-        modules=hparams["modules"],
-        opt_class=hparams["opt_class"],
-        hparams=hparams,
-        run_opts=run_opts,
-        checkpointer=hparams["checkpointer"],
-    )
-    brain.run_log = run_log
-    return brain
 
 
 def fit(
@@ -99,18 +49,6 @@ def fit(
         hparams["train_loader"](prepared.split(corpus["train_split"]), transforms=transforms),
         hparams["valid_loader"](prepared.split(corpus["valid_split"]), transforms=transforms),
     )
-
-
-def evaluate(
-    hparams: Mapping[str, Any], brain: StampedeBrain, *, tests: Mapping[str, Split], transforms: Any
-) -> dict[str, Any]:
-    """Return test set -> results of the checkpoint that was best on validation data."""
-    results = {}
-    for name, folder in tests.items():
-        brain.test_set = name
-        brain.evaluate(hparams["test_loader"](folder, transforms=transforms))
-        results[name] = brain.results
-    return results
 
 
 def main(argv: Sequence[str]) -> int:

@@ -81,7 +81,7 @@ def test_run_file_has_every_key_that_code_reads(path):
 
 
 def test_every_corpus_has_the_keys_that_code_reads():
-    code = [ROOT / "train.py", ROOT / "tokenizer_train.py"]
+    code = [ROOT / name for name in ("train.py", "tokenizer_train.py", "recipes/common/job.py")]
     wanted = {"make", "prepare"}.union(*(files.corpus_keys_read(path) for path in code))
     assert {"shards_folder", "train_split", "test_splits"} <= wanted
     corpora = [path for path in FRAGMENTS if path.parent.name == "corpus"]
