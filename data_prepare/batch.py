@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from data_prepare.handover import Buffers, Received, Sent
+from data_prepare.read_ahead import ReadAhead
 from data_prepare.reading import TEXT_FIELDS, Fault, ShardReader, Utterances
 from data_prepare.sequence import Position
 from data_prepare.storage import StorageCounts
@@ -37,6 +38,9 @@ class BatchRequest:
         Handed on to the batch, see `SpeechBatch`.
     corpus : int
         Which corpus of a mixture it is of.
+    number, run, ahead : int, int, tuple[BatchRequest, ...]
+        Place in its iteration, which iteration that is, and requests to come for the same loader
+        worker, see `data_prepare.read_ahead`.
     """
 
     rows: NDArray[np.void]
@@ -44,6 +48,9 @@ class BatchRequest:
     ends_epoch: bool = False
     position: Any = field(default_factory=Position)
     corpus: int = 0
+    number: int = 0
+    run: int = 0
+    ahead: tuple["BatchRequest", ...] = ()
 
 
 class SpeechBatch(PaddedBatch):
@@ -163,11 +170,16 @@ class BatchReader(Dataset[PackedBatch]):
         self.reader = reader
         self.transforms = list(transforms)
         self._buffers = Buffers()
+        self._read_ahead = ReadAhead(reader.fetch)
+
+    def announce(self, requests: Sequence[BatchRequest]) -> None:
+        """Begin to read the bytes of requests to come; `[request]` does so with its `ahead`."""
+        self._read_ahead.announce(requests)
 
     def __getitem__(self, request: BatchRequest) -> PackedBatch:
         """Read, decode, transform and collate the batch of a request."""
-        rows = request.rows
-        wavs, found = self._read(rows)
+        self.announce(request.ahead)
+        wavs, found = self._read(request)
         num_samples = found.num_samples
         is_padding = request.is_padding
         metas = found.metas
@@ -192,12 +204,13 @@ class BatchReader(Dataset[PackedBatch]):
             counts=found.counts,
         )
 
-    def _read(self, rows: NDArray[np.void]) -> tuple[Tensor | Sent, Utterances]:
+    def _read(self, request: BatchRequest) -> tuple[Tensor | Sent, Utterances]:
         """Return the audio, in a worker in shared memory, and the rest."""
+        rows = request.rows
         shape = len(rows), int(rows["num_samples"].max())
         sent = self._buffers.take(*shape) if get_worker_info() is not None else None
         out = sent.samples() if sent is not None else np.empty(shape, dtype=np.float32)
-        found = self.reader.read(rows, out=out)
+        found = self.reader.read(rows, out=out, fetched=self._read_ahead.take(request))
         kept = len(found.metas), max(found.num_samples, default=0)
         if sent is None:
             return torch.from_numpy(out[: kept[0], : kept[1]]).contiguous(), found

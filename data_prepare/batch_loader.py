@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data_prepare.batch import PackedBatch, SpeechBatch
 from data_prepare.cursor import Cursor
+from data_prepare.read_ahead import READ_AHEAD_BYTES, AheadSampler
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,13 @@ class BatchLoader(DataLoader[Any]):
         "fork", "spawn" or "forkserver"; the platform's own by default.
     pin_memory : bool
         Batches in page-locked memory, for faster copies to a GPU.
+    read_ahead_bytes : int
+        What each loader worker reads ahead in a thread; 0 for nothing.
+
+    Raises
+    ------
+    ValueError
+        If `read_ahead_bytes` is negative.
     """
 
     def __init__(
@@ -49,12 +57,13 @@ class BatchLoader(DataLoader[Any]):
         persistent_workers: bool = True,
         multiprocessing_context: str | None = None,
         pin_memory: bool = False,
+        read_ahead_bytes: int = READ_AHEAD_BYTES,
     ):
         self.cursor = cursor
         super().__init__(
             dataset,
             batch_size=None,
-            sampler=cursor,
+            sampler=AheadSampler(cursor, num_workers=num_workers, num_bytes=read_ahead_bytes),
             collate_fn=_as_it_is,
             # Its own generator: the loader never draws from the global random state.
             generator=torch.Generator(),

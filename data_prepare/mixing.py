@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import Dataset
-
 from data_prepare.accounting import LoaderStatistics
-from data_prepare.batch import BatchReader, BatchRequest, PackedBatch, SpeechBatch
+from data_prepare.batch import BatchRequest, SpeechBatch
 from data_prepare.batch_loader import BatchLoader
 from data_prepare.cursor import Cursor
 from data_prepare.mixed_corpus import read_mixture
+from data_prepare.mixing_reader import CorpusName, MixedReader
 from data_prepare.mixing_sequence import Mixture
 from data_prepare.mixing_shares import share_weights
+from data_prepare.read_ahead import READ_AHEAD_BYTES
 from data_prepare.storage import Storage
 from data_prepare.stream import ShardLoader
 
@@ -31,6 +31,7 @@ _HOUR_S = 3600.0
 _OF_THE_MIXTURE = (
     *("self", "folder", "batches_per_epoch", "rank", "world_size", "num_workers"),
     *("prefetch_factor", "persistent_workers", "multiprocessing_context", "pin_memory"),
+    "read_ahead_bytes",
 )
 
 
@@ -71,6 +72,8 @@ class MixedLoader(BatchLoader):
         "fork", "spawn" or "forkserver"; the platform's own by default.
     pin_memory : bool
         Batches in page-locked memory, for faster copies to a GPU.
+    read_ahead_bytes : int
+        What each loader worker reads ahead, of all corpora together.
     **common : Any
         Options of `ShardLoader` that are not named here, for all corpora: `max_batch_s` (needed),
         `shuffle`, `min_utterance_s`, `shards`, `transforms`, `max_bad_share` (of each corpus), ...
@@ -105,6 +108,7 @@ class MixedLoader(BatchLoader):
         persistent_workers: bool = True,
         multiprocessing_context: str | None = None,
         pin_memory: bool = False,
+        read_ahead_bytes: int = READ_AHEAD_BYTES,
         **common: Any,
     ):
         folders = read_mixture(corpora) if isinstance(corpora, str | Path) else dict(corpora)
@@ -133,6 +137,7 @@ class MixedLoader(BatchLoader):
             persistent_workers=persistent_workers,
             multiprocessing_context=multiprocessing_context,
             pin_memory=pin_memory,
+            read_ahead_bytes=read_ahead_bytes,
         )
         self.begin_statistics()
         shares = zip(self.sequence.names, self.sequence.weights, strict=True)
@@ -152,7 +157,7 @@ class MixedLoader(BatchLoader):
         part = self._part_of(batch)
         for statistics in (self.statistics, part.statistics):
             statistics.add(batch, wait_s=wait_s, rate_hz=self.rate_hz)
-        part._check_faults(batch)
+        part.check_faults(batch)
 
     def fetch(self, number: int, *, pass_number: int = 0) -> SpeechBatch:
         """Return a batch, read here and now; the position does not change.
@@ -176,7 +181,7 @@ class MixedLoader(BatchLoader):
         rows = self.indexes[step.corpus].utterances[step.rows]
         request = BatchRequest(rows, position=step.position, corpus=step.corpus)
         batch: SpeechBatch = self.dataset[request].unpack()
-        self._part_of(batch)._check_faults(batch)
+        self._part_of(batch).check_faults(batch)
         return batch
 
     def num_batches(self, pass_number: int = 0) -> int:
@@ -207,40 +212,6 @@ class MixedLoader(BatchLoader):
     def _part_of(self, batch: SpeechBatch) -> ShardLoader:
         position: Any = batch.position
         return self.parts[self.sequence.names[position.corpus]]
-
-
-class MixedReader(Dataset[PackedBatch]):
-    """Reads the batch of a request from the corpus that it names.
-
-    Arguments
-    ---------
-    readers : Sequence[BatchReader]
-        Of each corpus.
-    """
-
-    def __init__(self, readers: Sequence[BatchReader]):
-        self.readers = list(readers)
-
-    def __getitem__(self, request: BatchRequest) -> PackedBatch:
-        """Read, decode, transform and collate the batch of a request."""
-        return self.readers[request.corpus][request]
-
-
-class CorpusName:
-    """Transform that tells an utterance's corpus.
-
-    Arguments
-    ---------
-    name : str
-        Of the corpus.
-    """
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __call__(self, example: dict[str, Any]) -> dict[str, Any]:
-        """Return the utterance's dict with `corpus`."""
-        return {**example, "corpus": self.name}
 
 
 def _part(name: str, folder: str | Path | Storage, options: dict[str, Any]) -> ShardLoader:

@@ -200,7 +200,7 @@ class ShardReader:
     def _decode_or_heal(self, row: _Row, pair: memoryview, place: NDArray[Any]) -> dict[str, Any]:
         """Decode an utterance; if it does not fit, once more where that may help."""
         bad = self.bad_shards.get(row.shard)
-        if bad is not None:
+        if bad is not None and not len(pair):
             raise _Mismatch("", bad.reason, bad.kind)
         try:
             return self._decode(row, pair, place)

@@ -6,32 +6,24 @@ batches. Workers take them round robin and the loader keeps their order, so the 
 changes nothing but speed. Nothing in them is random.
 """
 
-import json
-import logging
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from speechbrain.utils.checkpoints import mark_as_loader, mark_as_saver, register_checkpoint_hooks
-from torch.utils.data import DataLoader
-
 from data_prepare.accounting import FaultBudget, LoaderStatistics
-from data_prepare.batch import BatchReader, BatchRequest, PackedBatch, SpeechBatch, Transform
+from data_prepare.batch import BatchReader, BatchRequest, SpeechBatch, Transform
+from data_prepare.batch_loader import BatchLoader
 from data_prepare.cursor import Cursor
 from data_prepare.index import ShardIndex
 from data_prepare.plan import Planner
 from data_prepare.plan_options import PlanOptions
+from data_prepare.read_ahead import READ_AHEAD_BYTES
 from data_prepare.reading import ShardReader
 from data_prepare.sequence import BatchSequence
 from data_prepare.storage import RemoteOptions, Storage
 
-logger = logging.getLogger(__name__)
 
-
-@register_checkpoint_hooks
-class ShardLoader(DataLoader[Any]):
+class ShardLoader(BatchLoader):
     """Loads a prepared split as SpeechBrain batches.
 
     One iteration is one epoch: what is left of a pass over the corpus, or `batches_per_epoch`
@@ -92,6 +84,9 @@ class ShardLoader(DataLoader[Any]):
         "fork", "spawn" or "forkserver"; the platform's own by default.
     pin_memory : bool
         Batches in page-locked memory, for faster copies to a GPU.
+    read_ahead_bytes : int
+        What each loader worker reads ahead, in a thread, of the batches that it will be asked
+        for: in offset order, neighbours together. 0 for nothing. Batches stay the same.
     check : Literal["size", "full"]
         "size" or "full": how the index is compared with its files, see `ShardIndex.load`.
     remote : RemoteOptions | None
@@ -134,11 +129,13 @@ class ShardLoader(DataLoader[Any]):
         persistent_workers: bool = True,
         multiprocessing_context: str | None = None,
         pin_memory: bool = False,
+        read_ahead_bytes: int = READ_AHEAD_BYTES,
         check: Literal["size", "full"] = "size",
         remote: RemoteOptions | None = None,
     ):
         _check_options(batches_per_epoch, rank=rank, world_size=world_size)
         self.index = ShardIndex.load(folder, check=check, remote=remote, tolerant=max_bad_share > 0)
+        self.index.storage.check_room(window_shards if shuffle else None)
         options = PlanOptions(
             max_batch_s=max_batch_s,
             max_utterances=max_utterances,
@@ -156,52 +153,37 @@ class ShardLoader(DataLoader[Any]):
         self.sequence = BatchSequence(
             Planner(self.index, options), batches_per_epoch=batches_per_epoch
         )
-        self.statistics = LoaderStatistics()
         self._fault_budget = FaultBudget(
             max_bad_share, where=str(folder), find_key=self.index.find_key
         )
-        self.cursor = Cursor([self.index], self.sequence, rank=rank, world_size=world_size)
         super().__init__(
             BatchReader(
                 ShardReader(self.index),
                 transforms=[transforms] if callable(transforms) else transforms,
             ),
-            batch_size=None,
-            sampler=self.cursor,
-            collate_fn=_as_it_is,
-            # Its own generator: the loader never draws from the global random state.
-            generator=torch.Generator(),
+            Cursor([self.index], self.sequence, rank=rank, world_size=world_size),
             num_workers=num_workers,
+            prefetch_factor=prefetch_factor,
+            persistent_workers=persistent_workers,
+            multiprocessing_context=multiprocessing_context,
             pin_memory=pin_memory,
-            prefetch_factor=prefetch_factor if num_workers else None,
-            persistent_workers=persistent_workers and num_workers > 0,
-            multiprocessing_context=multiprocessing_context if num_workers else None,
+            read_ahead_bytes=read_ahead_bytes,
         )
+        self.begin_statistics()
 
-    def __len__(self) -> int:
-        """Batches of the epoch on this rank.
-
-        Those that were had before a resume are counted too: `Brain.fit` starts its progress bar
-        at its step, so the bar ends full.
-        """
-        return len(self.cursor)
-
-    def __iter__(self) -> Iterator[SpeechBatch]:  # type: ignore[override]
-        self.cursor.begin()
+    def begin_statistics(self) -> None:
+        """Count anew: an epoch begins, or goes on after a resume."""
         self.statistics = LoaderStatistics()
-        batches = super().__iter__()
-        while True:
-            started_s = time.perf_counter()
-            item: Any = next(batches, None)
-            if item is None:
-                break
-            batch = item.unpack() if isinstance(item, PackedBatch) else item
-            wait_s = time.perf_counter() - started_s
-            self.statistics.add(batch, wait_s=wait_s, rate_hz=self.index.rate_hz)
-            self._check_faults(batch)
-            self.cursor.take(batch)
-            yield batch
-        self.cursor.end()
+
+    def note(self, batch: SpeechBatch, *, wait_s: float) -> None:
+        """Count a batch; an error if there are too many bad utterances."""
+        self.statistics.add(batch, wait_s=wait_s, rate_hz=self.index.rate_hz)
+        self.check_faults(batch)
+
+    def check_faults(self, batch: SpeechBatch) -> None:
+        """Count and log what is bad in a batch; an error if there is too much of it."""
+        part = self.sequence.planner.num_utterances / self.cursor.ranks()[1]
+        self._fault_budget.spend(batch, num_utterances=part)
 
     def fetch(self, number: int, *, pass_number: int = 0) -> SpeechBatch:
         """Return batch `number` of a pass, read here and now; the position does not change.
@@ -212,7 +194,7 @@ class ShardLoader(DataLoader[Any]):
         rows = plan.order[plan.starts[number] : plan.starts[number + 1]]
         reader: Any = self.dataset
         batch: SpeechBatch = reader[BatchRequest(self.index.utterances[rows])].unpack()
-        self._check_faults(batch)
+        self.check_faults(batch)
         return batch
 
     def num_batches(self, pass_number: int = 0) -> int:
@@ -222,49 +204,6 @@ class ShardLoader(DataLoader[Any]):
     def report(self) -> dict[str, Any]:
         """Return the figures of the present pass's plan, see `BatchPlan.report`."""
         return self.sequence.plan(self.cursor.present().pass_number).report()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the global position, the same on all ranks: plain values, ready for JSON."""
-        return self.cursor.state()
-
-    def load_state_dict(self, state: dict[str, Any], *, end_of_epoch: bool = False) -> None:
-        """Go on at a position.
-
-        Arguments
-        ---------
-        state : dict[str, Any]
-            From `state_dict`, by any number of ranks.
-        end_of_epoch : bool
-            Begin a new epoch there; else the epoch goes on (with no batch, if it was complete).
-
-        Raises
-        ------
-        ValueError
-            If the state belongs to another corpus or plan.
-        """
-        self.cursor.load(state, end_of_epoch=end_of_epoch)
-
-    @mark_as_saver
-    def _save(self, path: Path) -> None:
-        Path(path).write_text(json.dumps(self.state_dict(), indent=1) + "\n", encoding="utf-8")
-
-    @mark_as_loader
-    def _load(self, path: Path, end_of_epoch: bool) -> None:
-        if self.cursor.is_iterated:
-            # A checkpoint is loaded for its model, to evaluate it: data go on where they are.
-            logger.debug("loader: iterated already, position in %s not taken", path)
-            return
-        self.load_state_dict(
-            json.loads(Path(path).read_text(encoding="utf-8")), end_of_epoch=end_of_epoch
-        )
-
-    def _check_faults(self, batch: SpeechBatch) -> None:
-        part = self.sequence.planner.num_utterances / self.cursor.ranks()[1]
-        self._fault_budget.spend(batch, num_utterances=part)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def _check_options(

@@ -1,7 +1,6 @@
 """Checkpoints of the loader: mid-epoch, elastic, through SpeechBrain's Checkpointer and Brain."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.epoch_loop import EpochCounter
 
+from data_prepare.storage import LocalStorage
 from data_prepare.stream import ShardLoader
 from tests.unit.data_prepare.corpora import random_shards, write_split
 
@@ -61,15 +61,23 @@ def test_resume_counts_batches_the_trainer_had_not_those_read_ahead(split, tmp_p
     assert before + [b.id for b in resumed] == whole
 
 
-def test_resume_reads_nothing_of_what_came_before(split, tmp_path, monkeypatch):
+@pytest.mark.parametrize("read_ahead_bytes", [0, 30_000])
+def test_resume_reads_nothing_of_what_came_before(split, tmp_path, monkeypatch, read_ahead_bytes):
     loader = make_loader(split)
-    take(loader, 4)
-    resumed = reload(loader, tmp_path)
-    offsets = []
-    pread = os.pread
-    monkeypatch.setattr(os, "pread", lambda fd, n, o: offsets.append((n, o)) or pread(fd, n, o))
-    batch = next(iter(resumed))
-    assert sum(n for n, _ in offsets) == batch.num_bytes
+    used = set(sum(take(loader, 4), []))
+    resumed = reload(loader, tmp_path, read_ahead_bytes=read_ahead_bytes)
+    reads, read_many = [], LocalStorage.read_many
+    monkeypatch.setattr(
+        LocalStorage,
+        "read_many",
+        lambda self, wanted: reads.extend(wanted) or read_many(self, wanted),
+    )
+    coming = set(sum([batch.id for batch in resumed], []))
+    assert len(coming) == NUM_UTTERANCES - len(used)
+    assert not used & coming
+    texts = zip(loader.index.texts(), loader.index.utterances["num_bytes"].tolist(), strict=True)
+    needed = sum(num_bytes for text, num_bytes in texts if text["id"] in coming)
+    assert needed <= sum(read.num_bytes for read in reads) <= 1.05 * needed
 
 
 def test_resume_4_then_3_then_1_ranks_each_utterance_once(split, tmp_path):
