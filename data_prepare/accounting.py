@@ -147,6 +147,16 @@ class FaultBudget:
                 f"{num_utterances:.0f}; prepare the corpus again, or raise max_bad_share."
             )
         self._log(batch)
+        if batch.ends_epoch:
+            self.end_epoch()
+
+    def end_epoch(self) -> None:
+        """Log what was skipped in the epoch, if anything was."""
+        if self._skipped:
+            logger.warning(
+                "loader of %s: skipped in this epoch: %s", self.where, dict(self._skipped)
+            )
+            self._skipped.clear()
 
     def _log(self, batch: SpeechBatch) -> None:
         room = max(0, MAX_LOGGED - self._count + len(batch.faults))
@@ -155,8 +165,3 @@ class FaultBudget:
         if 0 < room <= len(batch.faults):
             logger.warning("loader of %s: further skips of this pass are only counted", self.where)
         self._skipped.update(fault.kind for fault in batch.faults)
-        if batch.ends_epoch and self._skipped:
-            logger.warning(
-                "loader of %s: skipped in this epoch: %s", self.where, dict(self._skipped)
-            )
-            self._skipped.clear()

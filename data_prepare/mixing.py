@@ -158,6 +158,8 @@ class MixedLoader(BatchLoader):
         for statistics in (self.statistics, part.statistics):
             statistics.add(batch, wait_s=wait_s, rate_hz=self.rate_hz)
         part.check_faults(batch)
+        for part in self.parts.values() if batch.ends_epoch else ():
+            part.fault_budget.end_epoch()
 
     def fetch(self, number: int, *, pass_number: int = 0) -> SpeechBatch:
         """Return a batch, read here and now; the position does not change.

@@ -153,7 +153,7 @@ class ShardLoader(BatchLoader):
         self.sequence = BatchSequence(
             Planner(self.index, options), batches_per_epoch=batches_per_epoch
         )
-        self._fault_budget = FaultBudget(
+        self.fault_budget = FaultBudget(
             max_bad_share, where=str(folder), find_key=self.index.find_key
         )
         super().__init__(
@@ -183,7 +183,7 @@ class ShardLoader(BatchLoader):
     def check_faults(self, batch: SpeechBatch) -> None:
         """Count and log what is bad in a batch; an error if there is too much of it."""
         part = self.sequence.planner.num_utterances / self.cursor.ranks()[1]
-        self._fault_budget.spend(batch, num_utterances=part)
+        self.fault_budget.spend(batch, num_utterances=part)
 
     def fetch(self, number: int, *, pass_number: int = 0) -> SpeechBatch:
         """Return batch `number` of a pass, read here and now; the position does not change.

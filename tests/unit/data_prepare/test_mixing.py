@@ -195,6 +195,8 @@ def test_mixed_loader_faults_are_counted_by_corpus(folders, tmp_path, caplog):
         assert len([c for c, _ in ids(loader) if c == "bad"]) == 9
         assert loader.parts["bad"].statistics.faults == loader.statistics.faults == 1
     assert "bad: skipped" in caplog.text
+    # Once an epoch, whichever corpus its last batch is of.
+    assert caplog.text.count("bad: skipped in this epoch: {'") == 2
 
 
 def test_mixed_loader_rates_differ_error(folders, tmp_path, monkeypatch):
