@@ -41,9 +41,7 @@ def test_mixed_run_tests_every_part(mixed_run: Path, main_job: MainJob):
 def test_mixed_run_checkpoint_says_where_each_corpus_stands(mixed_run: Path):
     state = json.loads((checkpoints(mixed_run)[-1] / "train_loader.ckpt").read_text("utf-8"))
     assert list(state["corpora"]) == PARTS
-    # Tiny corpora: 12 batches end several passes of the smaller ones.
-    passes = {name: corpus["place"][0] for name, corpus in state["corpora"].items()}
-    assert passes["spgispeech"] >= 1
+    assert all(corpus["place"] > [0, 0] for corpus in state["corpora"].values())
     assert state["epoch_batches"] == 6
 
 
