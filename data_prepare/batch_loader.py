@@ -74,6 +74,13 @@ class BatchLoader(DataLoader[Any]):
             multiprocessing_context=multiprocessing_context if num_workers else None,
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Neither running workers nor a generator (shared memory that may be gone) go elsewhere.
+        return self.__dict__ | {"_iterator": None, "generator": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state | {"generator": torch.Generator()})
+
     def begin_statistics(self) -> None:
         """Count anew: an epoch begins, or goes on after a resume."""
         raise NotImplementedError
