@@ -113,6 +113,10 @@ class Recording:
             self._file = self._open()
         self.info = AudioInfo(self._file.samplerate, self._file.frames, self._file.channels)
         self._is_exact = self._file.format in _EXACT_FORMATS
+        # What we would write, up to the file format.
+        self._is_ready = (
+            self._is_exact and self._file.subtype == "PCM_16" and self._file.channels == 1
+        )
         self._kept: Samples = np.zeros(0, np.float32)  # the last decoded frames
         self._position = 0  # of the decoder, frames
 
@@ -153,6 +157,8 @@ class Recording:
         """
         first, last = round(start_s * rate_hz), round(end_s * rate_hz)
         if self.info.rate_hz == rate_hz:
+            if self._is_ready:
+                return self._samples(first, last)
             return _to_int16(self._frames(first, last))
         common = math.gcd(rate_hz, self.info.rate_hz)
         up, down = rate_hz // common, self.info.rate_hz // common
@@ -169,6 +175,15 @@ class Recording:
         if self._stream is not None:
             self._stream.seek(0)
         return _ForwardFile(self._stream or self._path)
+
+    def _samples(self, first: int, last: int) -> npt.NDArray[np.int16]:
+        """Return samples [first, last) of a 16-bit mono recording as they are."""
+        last = min(last, self.info.num_frames)
+        if last <= first:
+            return np.zeros(0, np.int16)
+        with _readable(self._path):
+            self._file.seek(first)
+            return self._file.read(last - first, "int16")
 
     def _frames(self, first: int, last: int) -> Samples:
         """Return mono frames [first, last) of the recording, cut at its end."""
@@ -232,19 +247,27 @@ def encode_flac(samples: npt.NDArray[np.int16], *, rate_hz: int) -> bytes:
 
 def _average(block: Samples) -> Samples:
     """Return the channels' average; over few columns this is faster than `ndarray.mean`."""
-    total = block[:, 0].copy()
-    for channel in range(1, block.shape[1]):
+    num_channels = block.shape[1]
+    if num_channels == 1:
+        return block[:, 0]
+    total = block[:, 0] + block[:, 1]
+    for channel in range(2, num_channels):
         total += block[:, channel]
-    return total / np.float32(block.shape[1]) if block.shape[1] > 1 else total
+    total /= np.float32(num_channels)
+    return total
 
 
 def _concatenate(blocks: Iterator[Samples]) -> Samples:
     parts = list(blocks)
+    if len(parts) == 1:
+        return parts[0]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
 def _to_int16(samples: Samples) -> npt.NDArray[np.int16]:
-    return np.clip(np.rint(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+    scaled = samples * _FULL_SCALE
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1, out=scaled).astype(np.int16)
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -28,6 +29,8 @@ from data_prepare.utterance import Utterance
 
 ROWS_NAME = "utterances.jsonl"
 REJECTED_NAME = "rejected.jsonl"
+_row_of = attrgetter(*(column.name for column in fields(Utterance)))
+_encode_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def stable_hash(seed: int, text: str) -> int:
@@ -126,7 +129,7 @@ def scan_task(source: Source, filters: Filters, seed: int, task: Any) -> ScanPar
 
 def encode_row(utterance: Utterance) -> bytes:
     """Return an utterance as a line of the list on disk."""
-    return json.dumps(astuple(utterance), ensure_ascii=False).encode() + b"\n"
+    return _encode_json(_row_of(utterance)).encode() + b"\n"
 
 
 def decode_row(line: bytes) -> Utterance:

@@ -19,10 +19,13 @@ from data_prepare.index import ShardEntry
 AUDIO_SUFFIX = ".flac"
 META_SUFFIX = ".json"
 _BLOCK = tarfile.BLOCKSIZE
+_encode_json = json.JSONEncoder(ensure_ascii=False).encode
 _END_OF_ARCHIVE = bytes(2 * _BLOCK)
 # A header as we write it, but for name, size and checksum; their sum is the checksum's rest.
 _PLAIN = tarfile.TarInfo("").tobuf(tarfile.USTAR_FORMAT)
 _PLAIN_SUM = sum(_PLAIN[100:124] + _PLAIN[136:148] + _PLAIN[156:]) + 8 * ord(" ")
+_NAME_BYTES = 100
+_SIZE_END = 8**11
 _SIZE = re.compile(rb"[0-7]{11}\0")
 
 
@@ -48,7 +51,7 @@ def encode_pair(key: str, *, flac: bytes, meta: dict[str, Any]) -> bytes:
     bytes
         A multiple of 512 bytes.
     """
-    text = json.dumps(meta, ensure_ascii=False).encode()
+    text = _encode_json(meta).encode()
     return _member(key + AUDIO_SUFFIX, flac) + _member(key + META_SUFFIX, text)
 
 
@@ -141,10 +144,22 @@ def open_shard(path: Path) -> Iterator[ShardWriter]:
 
 
 def _member(name: str, data: bytes) -> bytes:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    header = info.tobuf(tarfile.USTAR_FORMAT)
-    return header + data + bytes(-len(data) % _BLOCK)
+    header = _plain_member_header(name, len(data))
+    if header is None:
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        header = info.tobuf(tarfile.USTAR_FORMAT)
+    return b"".join((header, data, bytes(-len(data) % _BLOCK)))
+
+
+def _plain_member_header(name: str, num_bytes: int) -> bytes | None:
+    """Return the header that tarfile would write, at once; None where it takes more thought."""
+    if not (name.isascii() and len(name) <= _NAME_BYTES and num_bytes < _SIZE_END):
+        return None
+    text, size = name.encode(), b"%011o\0" % num_bytes
+    check = b"%06o\0 " % (_PLAIN_SUM + sum(text) + sum(size))
+    parts = (text.ljust(_NAME_BYTES, b"\0"), _PLAIN[100:124], size, _PLAIN[136:148], check)
+    return b"".join((*parts, _PLAIN[156:]))
 
 
 def _split_member(view: memoryview) -> tuple[str, memoryview, int]:

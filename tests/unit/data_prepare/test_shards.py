@@ -14,6 +14,18 @@ def test_pair_written_reads_back(num_bytes):
     assert decode_pair(pair) == ("key-1", flac[:num_bytes], {"text": "é “x”"})
 
 
+@pytest.mark.parametrize("num_bytes", [0, 1, 700, 99_999])
+@pytest.mark.parametrize("key", ["k", "k" * 95, "d/" * 60 + "k", "ü-ö"])
+def test_pair_equals_what_tarfile_writes(key, num_bytes):
+    flac, text = b"f" * num_bytes, b'{"a": "\xc3\xa9"}'
+    expected = b""
+    for name, data in ((f"{key}.flac", flac), (f"{key}.json", text)):
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        expected += info.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512)
+    assert encode_pair(key, flac=flac, meta={"a": "é"}) == expected
+
+
 def test_decode_pair_wrong_place_raises():
     pair = encode_pair("a", flac=b"x" * 600, meta={}) + encode_pair("b", flac=b"y", meta={})
     with pytest.raises(ValueError, match="no TAR header"):
