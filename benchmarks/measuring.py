@@ -150,7 +150,6 @@ def setting(module: str, argv: Sequence[str], packages: Sequence[str]) -> dict[s
         "commit": git_commit(),
         "machine": machine(),
         "load_average": os.getloadavg(),
-        "threads": os.environ.get("OMP_NUM_THREADS", "not set"),
         "packages": {name: version(name) for name in packages},
     }
 
@@ -166,7 +165,7 @@ def head(title: str, record: Mapping[str, Any]) -> list[str]:
         f"- started: {record['started']}; commit: {record['commit']}; load average at the start: "
         + " ".join(f"{load:.2f}" for load in record["load_average"]),
         f"- machine: {place['processor']}, {place['cores']} cores, {place['memory_gib']} GiB; "
-        f"Python {place['python']}; OMP_NUM_THREADS {record['threads']}",
+        f"Python {place['python']}",
         f"- packages: {packages}",
         "",
     ]
