@@ -34,8 +34,9 @@ from recipes.common.job import (
     prepare_corpus,
     prepare_targets,
     prepare_tests,
+    record_run,
 )
-from recipes.common.report import Stopwatch, results_table, run_record, write_run_json
+from recipes.common.report import Stopwatch
 from recipes.common.run_log import RunLog
 
 
@@ -77,9 +78,7 @@ def main(argv: Sequence[str]) -> int:
         watch.lap("test")
         if if_main_process():
             folders = {**prepared.splits, **tests}
-            record = run_record(run, brain, watch=watch, results=results, folders=folders)
-            write_run_json(output_folder / "run.json", record)
-            print(results_table(results))
+            print(record_run(run, brain, watch=watch, results=results, folders=folders))
     return 0
 
 

@@ -13,6 +13,7 @@ from data_prepare.prepared import find_prepared
 from data_prepare.stored_corpus import Corpus, Split, open_corpus
 from recipes.common.brain import StampedeBrain
 from recipes.common.hparams import Run
+from recipes.common.report import Stopwatch, results_table, run_record, write_run_json
 from recipes.common.run_log import RunLog
 
 logger = logging.getLogger("train")
@@ -91,3 +92,40 @@ def evaluate(
         brain.evaluate(hparams["test_loader"](folder, transforms=transforms))
         results[name] = brain.results
     return results
+
+
+def record_run(
+    run: Run,
+    brain: StampedeBrain,
+    *,
+    watch: Stopwatch,
+    results: Mapping[str, Any],
+    folders: Mapping[str, Split],
+    more: Mapping[str, Any] | None = None,
+) -> str:
+    """Write run.json into the output folder.
+
+    Arguments
+    ---------
+    run : Run
+        Command line and YAML.
+    brain : StampedeBrain
+        After training and testing.
+    watch : Stopwatch
+        Laps "prepare", "train" and "test", in seconds.
+    results : Mapping[str, Any]
+        Test set -> summary.
+    folders : Mapping[str, Split]
+        Split or test set -> its shards.
+    more : Mapping[str, Any] | None
+        Further fields.
+
+    Returns
+    -------
+    str
+        Table of the results, for people.
+    """
+    record = run_record(run, brain, watch=watch, results=results, folders=folders)
+    path = Path(run.hparams["output_folder"]) / "run.json"
+    write_run_json(path, {**record, **(more or {})})
+    return results_table(results)

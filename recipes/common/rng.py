@@ -30,14 +30,15 @@ def seed_by_rank(seed: int) -> None:
     seed : int
         Seed of the run, >= 0.
     """
-    seed_streams(seed + rank())
+    seed_streams(seed, rank())
 
 
-def seed_streams(seed: int) -> None:
-    """Seed Python, NumPy and torch."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - libraries draw from the global NumPy stream
-    torch.manual_seed(seed)
+def seed_streams(seed: int, process: int) -> None:
+    """Seed Python, NumPy and torch with ``seed + process``."""
+    own = seed + process
+    random.seed(own)
+    np.random.seed(own % 2**32)  # noqa: NPY002 - libraries draw from the global NumPy stream
+    torch.manual_seed(own)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,7 @@ class RunLog:
         self.output_folder = Path(output_folder)
         self.log_every = log_every
         self._writer: SummaryWriter | None = None
+        self._lock = threading.Lock()  # updates may be noted while another thread ends a stage
         self._last: tuple[float, int] | None = None
 
     def __enter__(self) -> RunLog:
@@ -108,11 +110,12 @@ class RunLog:
         self._curves(name, more, number=number)
 
     def _curves(self, name: str, values: Mapping[str, Any], *, number: int) -> None:
-        if self._writer is None:
-            self._writer = SummaryWriter(str(self.output_folder / "tensorboard"))
-        for key, value in values.items():
-            if isinstance(value, int | float):
-                self._writer.add_scalar(f"{name}/{key}", value, number)
+        with self._lock:
+            if self._writer is None:
+                self._writer = SummaryWriter(str(self.output_folder / "tensorboard"))
+            for key, value in values.items():
+                if isinstance(value, int | float):
+                    self._writer.add_scalar(f"{name}/{key}", value, number)
 
 
 def shown(value: Any) -> str:

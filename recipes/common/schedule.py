@@ -124,6 +124,9 @@ class UpdateSchedule:
             rate = float(self.schedule(update))
         else:
             number = (update + 1,) if self._form == "optimizer and number" else ()
+            if not number and hasattr(self.schedule, "n_steps"):
+                # NoamScheduler counts its own calls; several processes share one count.
+                self.schedule.n_steps = update
             self.schedule(optimizers[0], *number)
             rate = optimizers[0].param_groups[0]["lr"]
         _set_rate(optimizers, rate)

@@ -134,7 +134,8 @@ def code_of(path: Path) -> list[Path]:
     folder = ROOT.joinpath(*module.split(".")).parent
     assert folder.is_dir(), folder
     common = ROOT / "recipes" / "common"
-    return [ROOT / "train.py", *sorted(common.glob("*.py")), *sorted(folder.glob("*.py"))]
+    entry = ROOT / ("train_hogwild.py" if "hogwild" in tree else "train.py")
+    return [entry, *sorted(common.glob("*.py")), *sorted(folder.glob("*.py"))]
 
 
 def keys_wanted(path: Path) -> set[str]:

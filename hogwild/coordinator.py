@@ -1,0 +1,257 @@
+"""The parent's thread that hands out batches, minds the workers and takes snapshots.
+
+It never waits for a validation, and a validation never waits for it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from hogwild.counters import ITEMS
+from hogwild.crew import Crew, Member, WorkerError
+from hogwild.options import HogwildOptions
+from hogwild.snapshot import Memory, Snapshot
+
+
+class Coordinator(threading.Thread):
+    """Runs until :meth:`stop`; what happens is put into `events`: Snapshots, or one exception.
+
+    Arguments
+    ---------
+    crew : Crew
+        The workers, not started yet.
+    memory : Memory
+        What they share; its leases are used by this thread only.
+    options : HogwildOptions
+        How they train.
+    max_updates : int | None
+        No more updates than this are applied.
+    on_report : Callable[[Any], None]
+        Called with the workers' reports, in this thread.
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        memory: Memory,
+        options: HogwildOptions,
+        *,
+        max_updates: int | None,
+        on_report: Callable[[Any], None],
+    ) -> None:
+        super().__init__(name="hogwild-coordinator", daemon=True)
+        self.events: queue.SimpleQueue[Snapshot | BaseException] = queue.SimpleQueue()
+        self.failure: BaseException | None = None
+        self.has_begun = threading.Event()  # all workers are ready, or one has failed
+        self._crew, self._memory, self._options = crew, memory, options
+        self._leases, self._counters = memory.leases, memory.counters
+        self._max_updates, self._on_report = max_updates, on_report
+        self._wake_read, self._wake_write = os.pipe()
+        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._is_stopping = False
+        self._is_urgent = False
+        self._epoch = 0  # the earliest that is not complete
+        self._is_awaited = False
+        self._reason: Any = None
+        self._asked: set[int] = set()
+        self._rng: list[Any] = [None] * options.num_workers
+
+    # --- called by the main thread ------------------------------------------------------------
+
+    def await_epoch(self, epoch: int, *, last: int) -> None:
+        """Let epochs up to `last` be handed out, and give a snapshot when `epoch` is complete."""
+
+        def command() -> None:
+            self._epoch, self._is_awaited = epoch, True
+            self.allow(last)
+
+        self._command(command)
+
+    def ask_snapshot(self) -> None:
+        """Give a snapshot as soon as possible, for a checkpoint within an epoch."""
+
+        def command() -> None:
+            if self._reason is None:
+                self._ask("save")
+
+        self._command(command)
+
+    def stop(self, *, is_urgent: bool) -> None:
+        """End the workers and this thread, and wait until they are gone."""
+
+        def command() -> None:
+            self._is_stopping, self._is_urgent = True, is_urgent
+
+        if self.is_alive():
+            self._command(command)
+            self.join()
+        for fd in (self._wake_read, self._wake_write):
+            os.close(fd)
+
+    def _command(self, command: Callable[[], None]) -> None:
+        self._commands.put(command)
+        os.write(self._wake_write, b"w")
+
+    # --- the thread ---------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until stopped; an error is put into `events`."""
+        try:
+            self._crew.begin()
+            while not self._is_stopping:
+                self._serve()
+        except BaseException as error:  # noqa: BLE001 - handed on to the main thread
+            self._is_urgent, self.failure = True, error
+            self.events.put(error)
+            self.has_begun.set()
+        finally:
+            self._crew.end(is_urgent=self._is_urgent)
+
+    def _serve(self) -> None:
+        timeout_s = self._options.worker_timeout_s
+        wait_s = None if timeout_s is None else min(1.0, timeout_s / 4)
+        for thing in self._crew.wait(self._wake_read, timeout_s=wait_s):
+            if isinstance(thing, Member):
+                self._hear(thing)
+            else:
+                os.read(self._wake_read, 4096)
+        while not self._commands.empty():
+            self._commands.get()()
+        self._mind_hangs()
+        self._hand_out()
+        self._mind_progress()
+        if self._reason is not None and not self._asked:
+            self._take_snapshot()
+
+    def _hear(self, member: Member) -> None:
+        is_dead = self._crew.is_dead(member)  # asked first: what it said last is still heard
+        for kind, content in member.heard():
+            member.note_progress()
+            if kind == "ready":
+                member.is_ready, member.group_size = True, content
+                if all(other.is_ready for other in self._crew.members):
+                    self.has_begun.set()
+            elif kind == "applied":
+                self._leases.note_applied(member.number, content)
+            elif kind == "state":
+                self._rng[member.number] = content
+                self._asked.discard(member.number)
+            elif kind == "report":
+                self._on_report(content)
+            elif kind == "error":
+                raise WorkerError(f"hogwild: worker {member.number} raised:\n{content}")
+        if is_dead:
+            self._replace(member)
+
+    def _replace(self, member: Member) -> None:
+        number = member.number
+        self._crew.bury(member)
+        self._leases.note_applied(number, int(self._counters.counts[number, ITEMS]))
+        self._leases.give_back(number)
+        self._counters.counts[number, ITEMS] = 0
+        self._asked.discard(number)
+        self._rng[number] = None
+        self._crew.restart(member)
+
+    def _mind_hangs(self) -> None:
+        limit_s = self._options.worker_timeout_s
+        for member in self._crew.members if limit_s is not None else ():
+            is_busy = member.is_ready and self._leases.held(member.number)
+            if not is_busy:
+                member.note_progress()
+            elif time.monotonic() - member.progress_at_s > limit_s:  # type: ignore[operator]
+                if self._options.on_timeout == "error":
+                    raise WorkerError(
+                        f"hogwild: worker {member.number} has finished no batch for {limit_s:g} s; "
+                        "expected one within worker_timeout_s; look at what it does (py-spy), "
+                        "raise the limit, or set on_timeout to restart."
+                    )
+                member.process.kill()
+                member.note_progress()
+
+    # --- batches ------------------------------------------------------------------------------
+
+    def allow(self, last: int) -> None:
+        """Open epochs up to one."""
+        for epoch in range(self._epoch, last + 1):
+            self._leases.open(epoch)
+
+    def _hand_out(self) -> None:
+        while True:
+            able = [member for member in self._crew.members if self._may_lease(member)]
+            if not able:
+                break
+            member = min(able, key=lambda m: self._leases.held(m.number))
+            item = self._leases.lease(member.number)
+            if item is None:
+                break
+            if item.epoch > self._epoch:
+                self._flush(member)
+            member.unflushed.add(item.epoch)
+            member.tell("item", item)
+        if not self._leases.has_waiting(self._epoch):
+            for member in self._crew.members:
+                self._flush(member)
+
+    def _flush(self, member: Member) -> None:
+        # An incomplete group must not wait for batches of its epoch that do not come.
+        if any(epoch <= self._epoch for epoch in member.unflushed):
+            member.unflushed.clear()
+            member.tell("flush")
+
+    def _may_lease(self, member: Member) -> bool:
+        depth = self._options.prefetch + member.group_size
+        if not member.is_ready or self._leases.held(member.number) >= depth:
+            return False
+        if self._max_updates is None:
+            return True
+        groups = sum(
+            math.ceil((self._leases.held(other.number) + (other is member)) / other.group_size)
+            for other in self._crew.members
+        )
+        return self._counters.total_updates + groups <= self._max_updates
+
+    # --- snapshots ----------------------------------------------------------------------------
+
+    def _mind_progress(self) -> None:
+        updates = self._counters.total_updates
+        if self._memory.ema is not None:
+            self._memory.ema.note(self._memory.shared.params, updates=updates)
+        if not self._is_awaited or self._reason not in (None, "save"):
+            return
+        if self._leases.is_complete(self._epoch):
+            self._ask("epoch")
+        elif self._max_updates is not None and updates >= self._max_updates:
+            self._ask("limit")
+
+    def _ask(self, reason: Any) -> None:
+        self._reason = reason
+        ready = [member for member in self._crew.members if member.is_ready]
+        self._asked |= {member.number for member in ready}
+        for member in ready:
+            member.tell("ask", reason == "limit")
+
+    def _take_snapshot(self) -> None:
+        reason, self._reason = self._reason, None
+        for member in self._crew.members:
+            applied = int(self._counters.counts[member.number, ITEMS])
+            self._leases.note_applied(member.number, applied)
+        epoch = self._epoch
+        num_applied = self._leases.num_applied(epoch)
+        if reason == "epoch":
+            self._leases.close(epoch)
+            self._epoch = epoch + 1
+        snapshot = self._memory.copy(reason, epoch=epoch, rng=self._rng)
+        snapshot.num_applied = num_applied
+        if reason != "save":
+            self._is_awaited = False
+        self.events.put(snapshot)
+        if self._options.is_drained:
+            for member in self._crew.members:
+                member.tell("go")

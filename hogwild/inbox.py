@@ -1,0 +1,69 @@
+"""What the parent tells a worker: read by a thread, which also reads the batches ahead."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from hogwild.protocols import Batches
+
+
+class Inbox:
+    """Messages of the parent in order; a batch is read before it is given out.
+
+    Kinds: ("item", (Item, batch)), ("flush", None), ("wake", None), ("failed", exception).
+    If the parent is gone, the process ends.
+
+    Arguments
+    ---------
+    pipe : Connection
+        From the parent; only this thread receives.
+    batches : Batches
+        Where batches are read.
+    """
+
+    def __init__(self, pipe: Connection, batches: Batches) -> None:
+        self._pipe, self._batches = pipe, batches
+        self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self.is_asked = threading.Event()
+        self.is_final = False
+        self.may_go = threading.Event()
+        threading.Thread(target=self._receive, name="hogwild-inbox", daemon=True).start()
+
+    def get(self) -> tuple[str, Any]:
+        """Wait for the next message."""
+        return self._queue.get()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no message waits."""
+        return self._queue.empty()
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                kind, content = self._pipe.recv()
+            except (EOFError, OSError):  # the parent has ended, however it did
+                os._exit(1)
+            try:
+                self._take(kind, content)
+            except BaseException as error:
+                self._queue.put(("failed", error))
+                raise
+
+    def _take(self, kind: str, content: Any) -> None:
+        if kind == "item":
+            batch = self._batches.fetch(content.number, pass_number=content.pass_number)
+            self._queue.put((kind, (content, batch)))
+        elif kind == "ask":
+            self.is_final = content
+            self.may_go.clear()
+            self.is_asked.set()
+            self._queue.put(("wake", None))
+        elif kind == "go":
+            self.may_go.set()
+        else:
+            self._queue.put((kind, content))

@@ -1,0 +1,261 @@
+"""Asynchronous training from the parent's side: workers train, the parent validates and saves."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from speechbrain import Stage
+
+from hogwild.coordinator import Coordinator
+from hogwild.counters import BATCHES, SKIPPED, UPDATES, Counters
+from hogwild.crew import Crew
+from hogwild.ema import Ema
+from hogwild.items import EpochItems
+from hogwild.leases import Leases
+from hogwild.options import HogwildOptions
+from hogwild.protocols import Batches, Trainee
+from hogwild.pushing import UpdateLock, groups_of
+from hogwild.shared import SharedModel
+from hogwild.snapshot import HogwildState, Memory, Snapshot
+from hogwild.watching import Watched, ended_by_sigterm
+from hogwild.worker import WorkerStart
+
+POLL_S = 0.1  # between two looks whether a checkpoint within an epoch is due
+
+
+def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
+    brain: Any,
+    options: HogwildOptions,
+    *,
+    factory: Callable[..., Trainee],
+    arguments: Callable[[], tuple[Any, ...]],
+    batches: Batches,
+    epochs: Any,
+    valid_set: Any = None,
+    batches_per_epoch: int | None = None,
+    plan_id: str = "",
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+) -> None:
+    """Train a Brain by workers until its epochs, its limit in updates or its patience end.
+
+    Arguments
+    ---------
+    brain : Any
+        See :class:`hogwild.protocols.Brain`; recovers from its checkpoint, validates, saves.
+    options : HogwildOptions
+        How.
+    factory : Callable[..., Trainee]
+        Called in each worker with its number and `arguments`; a function of a module.
+    arguments : Callable[[], tuple[Any, ...]]
+        Gives plain values for the factory; called when the Brain has recovered.
+    batches : Batches
+        The same data as the workers', for its numbers of batches.
+    epochs : Any
+        SpeechBrain's EpochCounter.
+    valid_set : Any
+        Validation data, or None.
+    batches_per_epoch : int | None
+        Length of a nominal epoch, in batches of all workers together.
+    plan_id : str
+        Names the data and their order; a checkpoint of another one is refused.
+    on_epoch : Callable[[dict[str, Any]], None] | None
+        Called with figures of the workers when an epoch is complete.
+    """
+    state = HogwildState(plan_id)
+    if brain.checkpointer is not None:
+        brain.checkpointer.add_recoverable("hogwild", state, optional_load=True)
+    brain.on_fit_start()
+    items = EpochItems(batches.num_batches, batches_per_epoch=batches_per_epoch)
+    with ended_by_sigterm(), Session(brain, options, items, state=state) as session:
+        session.begin(factory, arguments())
+        session.run(epochs, valid_set, on_epoch or _ignore)
+
+
+class Session:
+    """The workers of one run and the parent's Brain.
+
+    Arguments
+    ---------
+    brain : Any
+        The parent's, recovered.
+    options : HogwildOptions
+        How the workers train.
+    items : EpochItems
+        Batches of the epochs.
+    state : HogwildState
+        Part of the checkpoint.
+    """
+
+    def __init__(
+        self, brain: Any, options: HogwildOptions, items: EpochItems, *, state: HogwildState
+    ) -> None:
+        self.brain, self.options, self._state = brain, options, state
+        shared = SharedModel(brain.modules, brain.optimizers_dict or {}, options)
+        counters, leases = Counters(options.num_workers), Leases(items.of, options.num_workers)
+        ema = None
+        if options.ema_decay is not None:
+            ema = Ema(
+                shared.params,
+                decay=options.ema_decay,
+                every=options.ema_every,
+                updates=brain.optimizer_step,
+            )
+        self.memory = Memory(shared, counters, leases, ema)
+        if state.loaded is None:  # a new run, or a checkpoint of the plain trainer
+            counters.counts[0, UPDATES] = brain.optimizer_step
+            counters.canary.fill_(brain.optimizer_step)
+        self._rng = state.restore(self.memory)
+        self._rates = self._own_rates()
+        self._coordinator: Coordinator | None = None
+        self.crew: Crew
+
+    def begin(self, factory: Callable[..., Trainee], arguments: tuple[Any, ...]) -> None:
+        """Start the workers."""
+        lock = UpdateLock() if self.options.lock == "flock" else None
+
+        def make_start(number: int, incarnation: int) -> WorkerStart:
+            return WorkerStart(
+                number,
+                incarnation,
+                factory,
+                arguments,
+                self.memory.shared,
+                self.memory.counters,
+                self.options,
+                lock,
+                self._rng[number] if incarnation == 0 else None,
+            )
+
+        self.crew = Crew(
+            make_start,
+            num_workers=self.options.num_workers,
+            max_restarts=self.options.max_restarts,
+            method=self.options.start_method,
+            preload=_modules_of(factory, type(self.brain)),
+        )
+        self._coordinator = Coordinator(
+            self.crew,
+            self.memory,
+            self.options,
+            max_updates=self.brain.optimizer_step_limit,
+            on_report=self.brain.on_update_end,
+        )
+        self._publish_rates()
+        self._coordinator.start()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._coordinator is not None:
+            self._coordinator.stop(is_urgent=error is not None)
+
+    # --- epochs -------------------------------------------------------------------------------
+
+    def run(self, epochs: Any, valid_set: Any, on_epoch: Callable[[dict[str, Any]], None]) -> None:
+        """Validate and save at the end of each epoch, as long as the Brain wants to go on."""
+        brain = self.brain
+        assert self._coordinator is not None
+        self._coordinator.has_begun.wait()  # the clock counts training, not starting
+        numbers = iter(epochs)
+        while not brain.is_finished:
+            epoch = next(numbers, None)
+            if epoch is None:
+                return
+            brain.on_stage_start(Stage.TRAIN, epoch)
+            with brain.clock.running("train"):
+                ahead = 0 if self.options.is_drained else 1
+                self._coordinator.await_epoch(epoch, last=min(epoch + ahead, epochs.limit))
+                snapshot = self._wait()
+                self._install(snapshot)
+                brain.on_stage_end(Stage.TRAIN, brain.train_loss, epoch)
+            on_epoch({"epoch": epoch, **self.figures()})
+            show = not brain.noprogressbar
+            watched = None if valid_set is None else Watched(valid_set, self._coordinator)
+            brain._fit_valid(watched, epoch, show)
+            self._publish_rates()
+
+    def _wait(self) -> Snapshot:
+        assert self._coordinator is not None
+        brain, events = self.brain, self._coordinator.events
+        may_save = brain.checkpointer is not None and (
+            brain.ckpt_interval_minutes > 0 or brain.ckpt_interval_steps > 0
+        )
+        saved_at, saved_items = time.time(), self._num_batches()
+        while True:
+            try:
+                event = events.get(timeout=POLL_S if may_save else None)
+            except queue.Empty:
+                steps = self._num_batches() - saved_items
+                if brain._should_save_intra_epoch_ckpt(saved_at, steps):
+                    saved_at, saved_items = time.time(), self._num_batches()
+                    self._coordinator.ask_snapshot()
+                continue
+            if isinstance(event, BaseException):
+                raise event
+            if event.reason != "save":
+                return event
+            self._install(event)
+            brain._save_intra_epoch_ckpt()
+
+    def _num_batches(self) -> int:
+        return self.memory.counters.total(BATCHES)
+
+    def _install(self, snapshot: Snapshot) -> None:
+        brain, memory = self.brain, self.memory
+        counted = Counters(self.options.num_workers)
+        counted.load(snapshot.counters)
+        snapshot.check_finite(updates=counted.total_updates)
+        memory.install(snapshot, brain.modules)
+        memory.shared.states.fill(brain.optimizers_dict or {}, snapshot.states, 0)
+        self._state.snapshot = snapshot
+        brain.optimizer_step = counted.total_updates
+        brain.nonfinite.num_skipped = counted.total(SKIPPED)
+        brain.train_sums = counted.epoch_sums(snapshot.epoch)
+        brain.train_loss = brain.mean_train_loss()
+        brain.epoch_is_open = snapshot.epoch_is_open
+        brain.step = snapshot.num_applied if snapshot.epoch_is_open else 0
+        if brain.update_schedule is not None:
+            for group, rate in zip(self._groups(), counted.taken_rates.tolist(), strict=False):
+                group["lr"] = rate
+        if not snapshot.epoch_is_open:
+            brain.train_sums = [0.0, 0]
+
+    # --- learning rates that follow validation ------------------------------------------------
+
+    def _own_rates(self) -> list[float]:
+        return [float(group["lr"]) for group in self._groups()]
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return groups_of((self.brain.optimizers_dict or {}).values())
+
+    def _publish_rates(self) -> None:
+        rates = self._own_rates()
+        if rates != self._rates or self.memory.counters.rates_version == 0:
+            self._rates = rates
+            self.memory.counters.publish_rates(rates)
+
+    def figures(self) -> dict[str, Any]:
+        """Return what the workers did since the run began."""
+        return {
+            **self.memory.counters.figures(),
+            "restarts": self.crew.num_restarts,
+            "batches_given_out_again": self.memory.leases.num_given_out_again,
+        }
+
+
+def _modules_of(*things: Any) -> list[str]:
+    return [thing.__module__ for thing in things if thing.__module__ != "__main__"]
+
+
+def _ignore(figures: dict[str, Any]) -> None:
+    del figures

@@ -1,0 +1,212 @@
+"""A worker process: builds its Brain, attaches it to the shared model, trains what it is given."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from speechbrain import Stage
+
+from hogwild.counters import ITEMS, Counters
+from hogwild.inbox import Inbox
+from hogwild.items import Item
+from hogwild.options import HogwildOptions
+from hogwild.protocols import Trainee
+from hogwild.pushing import Pusher, UpdateLock
+from hogwild.shared import SharedModel
+
+PR_SET_PDEATHSIG = 1
+DISTRIBUTED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+
+
+@dataclass(frozen=True)
+class WorkerStart:
+    """All that a worker process is given.
+
+    Arguments
+    ---------
+    number : int
+        The worker's, from 0.
+    incarnation : int
+        How often it was started before.
+    factory : Callable[..., Trainee]
+        Makes the Brain and the data; a function of a module.
+    arguments : tuple[Any, ...]
+        Of the factory, after the worker's number.
+    shared : SharedModel
+        What it trains.
+    counters : Counters
+        Where it counts.
+    options : HogwildOptions
+        How it trains.
+    lock : UpdateLock | None
+        Held during updates.
+    rng : Any
+        State of its random streams, to go on with; None: seeded anew.
+    """
+
+    number: int
+    incarnation: int
+    factory: Callable[..., Trainee]
+    arguments: tuple[Any, ...]
+    shared: SharedModel
+    counters: Counters
+    options: HogwildOptions
+    lock: UpdateLock | None = None
+    rng: Any = None
+
+
+def work(start: WorkerStart, pipe: Connection) -> None:
+    """Be a worker until the parent says stop or ends; an exception is told to it.
+
+    Arguments
+    ---------
+    start : WorkerStart
+        What to do.
+    pipe : Connection
+        To the parent.
+
+    Raises
+    ------
+    SystemExit
+        With code 1 after an exception, which the parent reports.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent()
+    for name in DISTRIBUTED:
+        os.environ.pop(name, None)  # the parent's process group is not the worker's
+    torch.set_num_threads(start.options.threads_per_worker)
+    try:
+        Worker(start, pipe).run()
+    except BaseException as error:
+        text = "".join(traceback.format_exception(error))
+        try:
+            pipe.send(("error", text))
+        except OSError:  # the parent is gone, so nobody asks
+            sys.stderr.write(text)
+        raise SystemExit(1) from error
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process when the process that started it ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Worker:
+    """The loop of a worker: batches in, updates out.
+
+    Arguments
+    ---------
+    start : WorkerStart
+        What to do.
+    pipe : Connection
+        To the parent; only this thread sends.
+    """
+
+    def __init__(self, start: WorkerStart, pipe: Connection) -> None:
+        self.start, self._pipe = start, pipe
+        self._trainee = start.factory(start.number, *start.arguments)
+        self.brain = self._trainee.brain
+        if self.brain.optimizers_dict is None:
+            self.brain.init_optimizers()
+        self._pusher = Pusher(
+            self.brain,
+            start.shared,
+            start.counters,
+            worker=start.number,
+            options=start.options,
+            lock=start.lock,
+        )
+        self.brain.on_update_end = self._report
+        self._inbox = Inbox(pipe, self._trainee.batches)
+        self._epoch = 0
+        self._num_told = 0
+        self._seed()
+
+    def _seed(self) -> None:
+        if self.start.rng is not None:
+            self._trainee.set_rng_state(self.start.rng)
+        else:
+            # Never the stream of another worker, nor that of a former life.
+            options = self.start.options
+            self._trainee.seed(self.start.number + options.num_workers * self.start.incarnation)
+
+    def run(self) -> None:
+        """Train until told to stop."""
+        self._pipe.send(("ready", int(self.brain.grad_accumulation_factor)))
+        while True:
+            kind, content = self._inbox.get()
+            if kind == "stop":
+                return
+            if kind == "failed":
+                raise content
+            if kind == "item":
+                self._train(*content)
+            elif kind == "flush":
+                self._flush()
+            self._tell()
+            self._answer()
+
+    def _train(self, item: Item, batch: Any) -> None:
+        if item.epoch > self._epoch:  # one of an earlier epoch, given out again, joins this one
+            self._change_epoch(item.epoch)
+        if item.ends_epoch:
+            batch.ends_epoch = True
+        self.brain.step += 1
+        self.brain.epoch_is_open = not item.ends_epoch
+        self._pusher.note_batch(batch)
+        self.brain.fit_batch(batch)
+
+    def _flush(self) -> None:
+        if self._pusher.num_pending:
+            self.brain.optimizers_step()
+
+    def _change_epoch(self, epoch: int) -> None:
+        brain = self.brain
+        if self._epoch:
+            self._flush()
+            brain.epoch_is_open = False
+            brain.end_epoch(self._epoch)
+            self._pusher.check(when=f"after epoch {self._epoch}")
+        self._epoch = self._pusher.epoch = epoch
+        brain.on_stage_start(Stage.TRAIN, epoch)
+        brain.modules.train()
+        brain.modules.zero_grad(set_to_none=True)
+        brain.start_epoch(num_batches=None)
+        brain.step = 0
+        brain.train_sums = self.start.counters.epoch_sums(epoch, self.start.number)
+        self._pusher.check(when=f"at the start of epoch {epoch}")
+
+    def _tell(self) -> None:
+        applied = int(self.start.counters.counts[self.start.number, ITEMS])
+        if applied > self._num_told:
+            self._num_told = applied
+            self._pipe.send(("applied", applied))
+
+    def _answer(self) -> None:
+        # Between two updates only; at the end of the run a group may stay incomplete.
+        if not self._inbox.is_asked.is_set():
+            return
+        if self._pusher.num_pending and not self._inbox.is_final:
+            return
+        self._inbox.is_asked.clear()
+        if self._pusher.has_own_states:
+            states = self.start.shared.states
+            states.publish(self.brain.optimizers_dict, self.start.number)
+        self._pipe.send(("state", self._trainee.rng_state()))
+        if self.start.options.is_drained:
+            self._inbox.may_go.wait()
+
+    def _report(self, report: Any) -> None:
+        self._pusher.note_report(report)
+        if report.number % self.start.options.report_every == 0:
+            self._pipe.send(("report", report))

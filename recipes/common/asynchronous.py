@@ -1,0 +1,140 @@
+"""What a Brain needs besides when several processes train it without waiting for each other.
+
+Statistics that a module keeps as plain attributes (InputNormalization with global statistics) would
+differ in each process: they are computed once before the start and fixed from then on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from speechbrain import Stage
+from speechbrain.processing.features import InputNormalization
+from speechbrain.utils.run_opts import RunOptions
+
+from recipes.common.brain import StampedeBrain
+from recipes.common.run_log import RunLog
+from recipes.common.update import UpdateReport
+
+Statistics = dict[str, dict[str, Any]]
+
+
+class NoLog(RunLog):
+    """A log of a worker: the parent writes for all."""
+
+    def update(self, report: UpdateReport) -> None:
+        """Write nothing."""
+
+    def stage(self, name: str, values: Mapping[str, Any], **options: Any) -> None:
+        """Write nothing."""
+
+
+class WorkerFigures:
+    """Logs what the workers did at the end of each epoch, and keeps the latest for run.json.
+
+    Arguments
+    ---------
+    brain : StampedeBrain
+        Whose log it goes to.
+    """
+
+    def __init__(self, brain: StampedeBrain) -> None:
+        self.latest: dict[str, Any] = {}
+        self._brain = brain
+
+    def __call__(self, figures: dict[str, Any]) -> None:
+        """Note the figures of an epoch; "epoch" is its number."""
+        self.latest = figures
+        shown = {key: value for key, value in figures.items() if key != "epoch"}
+        number = self._brain.optimizer_step
+        self._brain.run_log.stage("hogwild", shown, number=number, epoch=figures["epoch"])
+
+
+def fix_statistics(brain: StampedeBrain, batches: Any, *, num_batches: int) -> Statistics:
+    """Compute the global statistics of a Brain's normalisers where they are unknown, and fix them.
+
+    Arguments
+    ---------
+    brain : StampedeBrain
+        Has recovered: statistics of a checkpoint are taken as they are.
+    batches : Any
+        Training data with ``fetch(number)`` and ``num_batches()``.
+    num_batches : int
+        Batches to compute them from, the first of the plan; 0: an error where they are unknown.
+
+    Returns
+    -------
+    dict
+        Statistics by module name, for :func:`take_statistics` in each process.
+
+    Raises
+    ------
+    ValueError
+        If there is a normaliser without statistics and ``num_batches`` is 0.
+    """
+    normalisers = dict(running_normalisers(brain))
+    unknown = [name for name, module in normalisers.items() if module.count == 0]
+    if unknown and not num_batches:
+        raise ValueError(
+            f"statistics_batches: is 0, but {', '.join(unknown)} normalises by running statistics, "
+            "which every worker would keep for itself; expected the batches to compute them from "
+            "before the start (such as 200), or norm_type: sentence."
+        )
+    if unknown:
+        _run_forward(brain, batches, min(num_batches, batches.num_batches()))
+    found = {name: module._statistics_dict() for name, module in normalisers.items()}
+    take_statistics(brain, found)
+    return found
+
+
+def take_statistics(brain: StampedeBrain, statistics: Statistics) -> None:
+    """Give a Brain's normalisers fixed statistics."""
+    for name, module in running_normalisers(brain):
+        module._load_statistics_dict(statistics[name])
+        module.to(brain.device)
+        module._should_update = _never
+
+
+def running_normalisers(brain: StampedeBrain) -> Iterator[tuple[str, Any]]:
+    """Yield names and modules that keep global statistics."""
+    for name, module in brain.modules.named_modules():
+        if isinstance(module, InputNormalization) and module.norm_type == "global":
+            yield name, module
+
+
+def _never(epoch: int | None) -> bool:
+    del epoch
+    return False
+
+
+@torch.no_grad()
+def _run_forward(brain: StampedeBrain, batches: Any, num_batches: int) -> None:
+    buffers = [(buffer, buffer.clone()) for buffer in brain.modules.buffers()]
+    brain.on_stage_start(Stage.TRAIN, 1)
+    brain.modules.train()
+    with torch.random.fork_rng():
+        for number in range(num_batches):
+            brain.compute_forward(batches.fetch(number), Stage.TRAIN)
+    for buffer, before in buffers:
+        buffer.copy_(before)
+
+
+def worker_options(run_opts: RunOptions, worker: int, *, has_own_device: bool) -> RunOptions:
+    """Return a worker's run options: with parameters of its own it may have a GPU of its own."""
+    num_devices = torch.cuda.device_count()
+    if not has_own_device or not num_devices or str(run_opts.device or "cuda") != "cuda":
+        return run_opts
+    changed = {"device": f"cuda:{worker % num_devices}"}
+    overridden = set(run_opts.overridden_args) | set(changed)
+    return dataclasses.replace(run_opts, **changed, overridden_args=overridden)
+
+
+def plan_id(loader: Any) -> str:
+    """Return a name of a loader's data and their order; it has not been iterated."""
+    text = json.dumps(loader.state_dict(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,103 @@
+"""Every batch is applied exactly once per epoch, by whichever worker is free, whatever dies."""
+
+import gc
+import multiprocessing
+import os
+
+import pytest
+
+from hogwild.crew import WorkerError
+from tests.unit.hogwild.counting import Numbered, Task, count, times_applied
+
+pytestmark = pytest.mark.multiproc
+PAUSE_S = 0.002
+
+
+def test_every_batch_is_applied_once_per_epoch():
+    brain, figures = count(Task(size=60, pause_s=PAUSE_S), epochs=3)
+    assert times_applied(brain) == [3] * 60
+    assert [entry["epoch"] for entry in figures] == [1, 2, 3]
+    assert sum(figures[-1]["utterances_by_worker"]) == 180
+    assert min(figures[-1]["updates_by_worker"]) > 0
+    assert sum(figures[-1]["staleness_histogram"]) == 180
+    assert figures[-1]["lost_updates_share"] < 0.05
+
+
+def test_accumulation_flushes_what_is_left_at_the_epochs_end():
+    brain, _ = count(Task(size=7, group=3), epochs=2)
+    # Groups are means, so a batch weighs group / size of its group: the sum of all is what counts.
+    assert brain.optimizer_step >= 6
+    assert all(param < 0 for param in brain.modules.parameters())
+
+
+def test_limit_in_updates_is_exact():
+    brain, _ = count(Task(size=20), epochs=3, hparams={"max_updates": 33})
+    assert brain.optimizer_step == 33
+    assert sum(times_applied(brain)) == 33
+
+
+def test_killed_workers_lose_and_repeat_nothing(tmp_path):
+    deaths = 24
+    task = Task(300, tmp_path, "dies_at_random", deaths, PAUSE_S)
+    brain, figures = count(task, epochs=2, max_restarts=deaths)
+    applied = times_applied(brain)
+    assert figures[-1]["restarts"] == deaths
+    assert figures[-1]["batches_given_out_again"] >= deaths
+    assert min(applied) == 2
+    # A death in the moment between a step and its count repeats that batch.
+    assert sum(applied) - 600 <= 2
+
+
+def test_sigkill_gives_the_batch_out_again(tmp_path):
+    brain, figures = count(Task(20, tmp_path, "dies_once"), epochs=1)
+    assert times_applied(brain) == [1] * 20
+    assert figures[-1]["restarts"] == 1
+
+
+def test_too_many_deaths_end_the_run(tmp_path):
+    task = Task(300, tmp_path, "dies_at_random", 20, PAUSE_S)
+    with pytest.raises(WorkerError, match="max_restarts = 2"):
+        count(task, max_restarts=2)
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_exception_ends_the_run_with_its_traceback(method):
+    with pytest.raises(WorkerError, match=r"worker 1 raised:[^$]*third batch of worker 1"):
+        count(Task(100, fate="raises"), start_method=method)
+    assert not multiprocessing.active_children()
+
+
+def test_exception_ends_a_validation_too(tmp_path):
+    def endless():
+        while True:
+            yield Numbered(0, [])
+
+    class Endless:
+        def __iter__(self):
+            return endless()
+
+    with pytest.raises(WorkerError, match="third batch"):
+        count(Task(4, fate="raises"), valid=Endless(), epochs=9)
+
+
+@pytest.mark.parametrize("what", ["error", "restart"])
+def test_hung_worker_is_found(tmp_path, what):
+    task = Task(20, tmp_path, "hangs")
+    if what == "error":
+        with pytest.raises(WorkerError, match="worker 1 has finished no batch"):
+            count(task, worker_timeout_s=3.0)
+        return
+    brain, figures = count(task, worker_timeout_s=3.0, on_timeout="restart")
+    assert times_applied(brain) == [2] * 20
+    assert figures[-1]["restarts"] >= 1
+
+
+def test_nothing_is_left_behind():
+    before = set(os.listdir("/dev/shm"))
+    gc.collect()
+    files = len(os.listdir("/proc/self/fd"))
+    count(Task(8), epochs=1)
+    gc.collect()
+    assert not multiprocessing.active_children()
+    assert set(os.listdir("/dev/shm")) <= before
+    assert len(os.listdir("/proc/self/fd")) <= files + 3  # the fork server's

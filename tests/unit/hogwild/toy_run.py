@@ -1,0 +1,102 @@
+"""Runs of the toy Brain by workers: what they are given, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hogwild.launch import fit
+from hogwild.options import HogwildOptions
+from hogwild.protocols import Trainee
+from recipes.common.rng import rng_state, seed_streams, set_rng_state
+from tests.unit.recipes.common.toy import Batch, ToyBrain, make_batches, make_brain
+
+SIZES = [4, 2, 3, 4, 5, 4, 2, 3, 4, 2, 3]
+
+
+@dataclass
+class ToyBatches:
+    """Batches by number; every pass is the same."""
+
+    batches: list[Batch]
+
+    def num_batches(self, pass_number: int = 0) -> int:
+        return len(self.batches)
+
+    def fetch(self, number: int, *, pass_number: int = 0) -> Batch:
+        return self.batches[number]
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A Brain and its data, made anew in each process."""
+
+    brain: dict[str, Any] = field(default_factory=dict)
+    sizes: tuple[int, ...] = tuple(SIZES)
+    rate: float = 0.01
+    schedule: bool = False
+    optimizer: str = "adam"
+
+    def make(self, folder: Path | None = None, epochs: int = 2) -> tuple[ToyBrain, Any]:
+        hparams: dict[str, Any] = {"update_schedule": falling} if self.schedule else {}
+        hparams |= self.brain.get("hparams", {})
+        kinds = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+        options = {"lr": self.rate, **({"momentum": 0.5} if self.optimizer == "sgd" else {})}
+        return make_brain(
+            **{**self.brain, "hparams": hparams},
+            folder=folder,
+            epochs=epochs,
+            optimizer=lambda params: kinds[self.optimizer](params, **options),
+        )
+
+    def batches(self) -> ToyBatches:
+        return ToyBatches(make_batches(list(self.sizes)))
+
+
+def falling(update: int) -> float:
+    """Return a rate that falls with the updates."""
+    return 0.05 / (update + 1)
+
+
+def make_trainee(worker: int, toy: Toy, *_rest: Any) -> Trainee:
+    """Make what a worker trains with."""
+    brain, _ = toy.make()
+    return Trainee(brain, toy.batches(), partial(seed_streams, 1), rng_state, set_rng_state)
+
+
+@dataclass
+class Ran:
+    """A run that has ended."""
+
+    brain: ToyBrain
+    figures: list[dict[str, Any]]
+
+
+def train(
+    toy: Toy,
+    *,
+    folder: Path | None = None,
+    epochs: int = 2,
+    factory: Any = make_trainee,
+    valid: bool = True,
+    arguments: tuple[Any, ...] = (),
+    **options: Any,
+) -> Ran:
+    """Train a toy by workers."""
+    brain, counter = toy.make(folder, epochs)
+    figures: list[dict[str, Any]] = []
+    fit(
+        brain,
+        HogwildOptions(**{"num_workers": 1, "report_every": 1, **options}),
+        factory=factory,
+        arguments=lambda: (toy, *arguments),
+        batches=toy.batches(),
+        epochs=counter,
+        valid_set=make_batches([4, 3]) if valid else None,
+        on_epoch=figures.append,
+    )
+    return Ran(brain, figures)

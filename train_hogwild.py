@@ -1,0 +1,118 @@
+"""Train and test a recipe by several processes that update one set of parameters without locks.
+
+    python train_hogwild.py hparams/train_hogwild.yaml
+    python train_hogwild.py hparams/train_hogwild.yaml --hogwild.num_workers 4
+
+Everything but the updates is train.py's: Brain, data, tokenizer, checkpoints, metrics, logs. This
+process hands out batches, validates and saves; the workers train. A worker that is killed is
+started again; one that raises ends the run. With one worker the run is train.py's, bit for bit.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data_prepare.stored_corpus import Corpus
+from hogwild.launch import fit
+from hogwild.protocols import Trainee
+from recipes.common import asynchronous, job
+from recipes.common.brain import StampedeBrain
+from recipes.common.experiment import save_experiment
+from recipes.common.faults import plain_faults
+from recipes.common.hparams import load_run
+from recipes.common.report import Stopwatch
+from recipes.common.rng import rng_state, seed_streams, set_rng_state
+from recipes.common.run_log import RunLog
+
+
+def make_trainee(
+    worker: int, argv: Sequence[str], prepared: Corpus, statistics: asynchronous.Statistics
+) -> Trainee:
+    """Build a worker's Brain and data as this command line says; called in the worker."""
+    run = load_run(argv)
+    hparams = run.hparams
+    hparams["checkpointer"] = None
+    is_alone = hparams["hogwild"].access == "pull_push"
+    run_opts = asynchronous.worker_options(run.run_opts, worker, has_own_device=is_alone)
+    brain = job.build_brain(run, run_opts, run_log=asynchronous.NoLog(hparams["output_folder"]))
+    asynchronous.take_statistics(brain, statistics)
+    brain.tokenizer, transforms = job.prepare_targets(hparams, prepared)
+    data = train_loader(hparams, prepared, transforms)
+    seed = partial(seed_streams, hparams["seed"])
+    return Trainee(brain, data, seed, rng_state, set_rng_state)
+
+
+def train_loader(hparams: Mapping[str, Any], prepared: Corpus, transforms: Any) -> Any:
+    """Return the training data, read by number: each worker has a thread that reads ahead."""
+    folder = prepared.split(hparams["corpus"]["train_split"])
+    return hparams["train_loader"](folder, transforms=transforms, num_workers=0)
+
+
+def train(
+    argv: Sequence[str],
+    hparams: Mapping[str, Any],
+    brain: StampedeBrain,
+    *,
+    prepared: Corpus,
+    transforms: Any,
+) -> dict[str, Any]:
+    """Train, or go on from the last checkpoint; return figures of the workers."""
+    data = train_loader(hparams, prepared, transforms)
+    valid = prepared.split(hparams["corpus"]["valid_split"])
+    figures = asynchronous.WorkerFigures(brain)
+
+    def arguments() -> tuple[Any, ...]:
+        num_batches = hparams["statistics_batches"]
+        return [*argv], prepared, asynchronous.fix_statistics(brain, data, num_batches=num_batches)
+
+    fit(
+        brain,
+        hparams["hogwild"],
+        factory=make_trainee,
+        arguments=arguments,
+        batches=data,
+        epochs=hparams["epoch_counter"],
+        valid_set=hparams["valid_loader"](valid, transforms=transforms),
+        batches_per_epoch=hparams["batches_per_epoch"],
+        plan_id=asynchronous.plan_id(data),
+        on_epoch=figures,
+    )
+    return figures.latest
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prepare, train and test; return the exit code."""
+    watch = Stopwatch()
+    with plain_faults():
+        run = load_run(argv)
+    hparams, output_folder = run.hparams, Path(run.hparams["output_folder"])
+    torch.set_num_threads(hparams["hogwild"].threads_per_worker)
+    with (
+        plain_faults(output_folder),
+        RunLog(output_folder, log_every=hparams["log_every"]) as run_log,
+    ):
+        save_experiment(output_folder, run)
+        brain = job.build_brain(run, run.run_opts, run_log=run_log)
+        prepared = job.prepare_corpus(hparams["corpus"])
+        brain.tokenizer, transforms = job.prepare_targets(hparams, prepared)
+        tests = job.prepare_tests(hparams, prepared)
+        watch.lap("prepare")
+        more = {"hogwild": asdict(hparams["hogwild"])}
+        if not hparams["test_only"]:
+            found = train(argv, hparams, brain, prepared=prepared, transforms=transforms)
+            more["hogwild"] |= found
+        watch.lap("train")
+        results = job.evaluate(hparams, brain, tests=tests, transforms=transforms)
+        watch.lap("test")
+        folders = {**prepared.splits, **tests}
+        print(job.record_run(run, brain, watch=watch, results=results, folders=folders, more=more))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
