@@ -98,7 +98,8 @@ def test_loader_fault_that_stays_error_after_all_tries(port, tmp_path):
         server.fail(SHARD, *[503] * 100)
         with pytest.raises(StorageError, match=f"s3://speech/shards/train/{SHARD}.*4 tries"):
             list(loader)
-        assert server.num_requests()[SHARD] == 4
+        # Four for the batch, and up to four for those that are read ahead meanwhile.
+        assert 4 <= server.num_requests()[SHARD] <= 8
 
 
 @pytest.mark.parametrize("status", [404, 403])
