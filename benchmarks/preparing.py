@@ -41,8 +41,9 @@ LAYOUTS = {"calls": "bizspeech", "short": "spgispeech"}
 MINUTES_PER_CALL = 30.0
 ABOUT = """\
 All write four TAR shards with FLAC of 16-bit samples, 16 kHz, mono, by libsndfile; one process,
-one thread. The clock runs from the recordings to the last finished file; interpreter and imports at
-the start of the process do not count. Before the repeats each contestant runs once unmeasured, so
+one thread. The clock runs from the recordings until all files are on the disk (fsync: ours does it
+itself, for the others it is done at the end); interpreter and imports at the start of the process
+do not count. Before the repeats each contestant runs once unmeasured, so
 that the page cache holds the recordings.
 
 - **ours**: the preparer (`data_prepare.bizspeech`, `data_prepare.spgispeech`), `num_jobs` 1: reads
@@ -168,7 +169,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     add = parser.add_argument
-    add("--hours", type=float, default=3.0, help="length of each corpus")
+    add("--hours", type=float, default=4.0, help="length of each corpus")
     add("--repeats", type=int, default=3)
     add("--contestants", nargs="+", choices=list(CONTESTANTS), default=list(CONTESTANTS))
     add("--work", type=Path, help="where the corpora lie or are made")
