@@ -81,6 +81,7 @@ def train(
         batches_per_epoch=hparams["batches_per_epoch"],
         plan_id=asynchronous.plan_id(data),
         on_epoch=figures,
+        validate_average=partial(asynchronous.validate_average, brain),
     )
     return figures.latest
 

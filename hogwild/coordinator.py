@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hogwild.counters import ITEMS
+from hogwild.counters import BATCHES, ITEMS
 from hogwild.crew import Crew, Member, WorkerError
 from hogwild.options import HogwildOptions
 from hogwild.snapshot import Memory, Snapshot
@@ -32,6 +32,8 @@ class Coordinator(threading.Thread):
         How they train.
     max_updates : int | None
         No more updates than this are applied.
+    save_every : int
+        Batches between two snapshots for a checkpoint within an epoch; 0: none.
     on_report : Callable[[Any], None]
         Called with the workers' reports, in this thread.
     """
@@ -43,6 +45,7 @@ class Coordinator(threading.Thread):
         options: HogwildOptions,
         *,
         max_updates: int | None,
+        save_every: int = 0,
         on_report: Callable[[Any], None],
     ) -> None:
         super().__init__(name="hogwild-coordinator", daemon=True)
@@ -52,6 +55,8 @@ class Coordinator(threading.Thread):
         self._crew, self._memory, self._options = crew, memory, options
         self._leases, self._counters = memory.leases, memory.counters
         self._max_updates, self._on_report = max_updates, on_report
+        self._save_every = save_every
+        self._saved_batches = self._counters.total(BATCHES)
         self._wake_read, self._wake_write = os.pipe()
         self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._is_stopping = False
@@ -60,6 +65,8 @@ class Coordinator(threading.Thread):
         self._is_awaited = False
         self._reason: Any = None
         self._asked: set[int] = set()
+        self._question = 0
+        self._is_final = False
         self._rng: list[Any] = [None] * options.num_workers
 
     # --- called by the main thread ------------------------------------------------------------
@@ -126,8 +133,9 @@ class Coordinator(threading.Thread):
         self._mind_hangs()
         self._hand_out()
         self._mind_progress()
-        if self._reason is not None and not self._asked:
+        while self._reason is not None and not self._asked:
             self._take_snapshot()
+            self._mind_progress()  # an epoch may have become complete meanwhile
 
     def _hear(self, member: Member) -> None:
         is_dead = self._crew.is_dead(member)  # asked first: what it said last is still heard
@@ -140,14 +148,18 @@ class Coordinator(threading.Thread):
             elif kind == "applied":
                 self._leases.note_applied(member.number, content)
             elif kind == "state":
-                self._rng[member.number] = content
-                self._asked.discard(member.number)
+                self._note_state(member, *content)
             elif kind == "report":
                 self._on_report(content)
             elif kind == "error":
                 raise WorkerError(f"hogwild: worker {member.number} raised:\n{content}")
         if is_dead:
             self._replace(member)
+
+    def _note_state(self, member: Member, question: int, rng: Any) -> None:
+        if question == self._question:
+            self._rng[member.number] = rng
+            self._asked.discard(member.number)
 
     def _replace(self, member: Member) -> None:
         number = member.number
@@ -223,19 +235,32 @@ class Coordinator(threading.Thread):
         updates = self._counters.total_updates
         if self._memory.ema is not None:
             self._memory.ema.note(self._memory.shared.params, updates=updates)
-        if not self._is_awaited or self._reason not in (None, "save"):
-            return
-        if self._leases.is_complete(self._epoch):
+        is_limit = self._max_updates is not None and updates >= self._max_updates
+        if self._reason is not None:
+            if is_limit and not self._is_final:
+                self._tell_question(is_final=True)
+        elif self._is_awaited and self._leases.is_complete(self._epoch):
             self._ask("epoch")
-        elif self._max_updates is not None and updates >= self._max_updates:
-            self._ask("limit")
+        elif self._is_awaited and is_limit:
+            self._ask("limit", is_final=True)
+        elif self._save_every and self._num_unsaved() >= self._save_every:
+            self._ask("save")
 
-    def _ask(self, reason: Any) -> None:
+    def _num_unsaved(self) -> int:
+        return self._counters.total(BATCHES) - self._saved_batches
+
+    def _ask(self, reason: Any, *, is_final: bool = False) -> None:
         self._reason = reason
-        ready = [member for member in self._crew.members if member.is_ready]
-        self._asked |= {member.number for member in ready}
-        for member in ready:
-            member.tell("ask", reason == "limit")
+        self._question += 1
+        self._asked = {member.number for member in self._crew.members if member.is_ready}
+        self._tell_question(is_final=is_final)
+
+    def _tell_question(self, *, is_final: bool) -> None:
+        # Final: no batch will come that completes a group, so answer within it.
+        self._is_final = is_final
+        for member in self._crew.members:
+            if member.number in self._asked:
+                member.tell("ask", (self._question, is_final))
 
     def _take_snapshot(self) -> None:
         reason, self._reason = self._reason, None
@@ -244,6 +269,7 @@ class Coordinator(threading.Thread):
             self._leases.note_applied(member.number, applied)
         epoch = self._epoch
         num_applied = self._leases.num_applied(epoch)
+        self._saved_batches = self._counters.total(BATCHES)
         if reason == "epoch":
             self._leases.close(epoch)
             self._epoch = epoch + 1

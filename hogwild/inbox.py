@@ -28,7 +28,7 @@ class Inbox:
     def __init__(self, pipe: Connection, batches: Batches) -> None:
         self._pipe, self._batches = pipe, batches
         self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self.is_asked = threading.Event()
+        self.asked = 0
         self.is_final = False
         self.may_go = threading.Event()
         threading.Thread(target=self._receive, name="hogwild-inbox", daemon=True).start()
@@ -59,9 +59,7 @@ class Inbox:
             batch = self._batches.fetch(content.number, pass_number=content.pass_number)
             self._queue.put((kind, (content, batch)))
         elif kind == "ask":
-            self.is_final = content
-            self.may_go.clear()
-            self.is_asked.set()
+            self.asked, self.is_final = content
             self._queue.put(("wake", None))
         elif kind == "go":
             self.may_go.set()

@@ -11,7 +11,7 @@ from typing import Any
 from speechbrain import Stage
 
 from hogwild.coordinator import Coordinator
-from hogwild.counters import BATCHES, SKIPPED, UPDATES, Counters
+from hogwild.counters import SKIPPED, UPDATES, Counters
 from hogwild.crew import Crew
 from hogwild.ema import Ema
 from hogwild.items import EpochItems
@@ -24,7 +24,7 @@ from hogwild.snapshot import HogwildState, Memory, Snapshot
 from hogwild.watching import Watched, ended_by_sigterm
 from hogwild.worker import WorkerStart
 
-POLL_S = 0.1  # between two looks whether a checkpoint within an epoch is due
+POLL_S = 1.0  # between two looks whether a checkpoint within an epoch is due
 
 
 def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
@@ -39,6 +39,7 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
     batches_per_epoch: int | None = None,
     plan_id: str = "",
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    validate_average: Callable[[Any, int], None] | None = None,
 ) -> None:
     """Train a Brain by workers until its epochs, its limit in updates or its patience end.
 
@@ -64,6 +65,9 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
         Names the data and their order; a checkpoint of another one is refused.
     on_epoch : Callable[[dict[str, Any]], None] | None
         Called with figures of the workers when an epoch is complete.
+    validate_average : Callable[[Any, int], None] | None
+        Called with validation data and epoch while the Brain has the average of the parameters,
+        if ``ema_decay`` is set.
     """
     state = HogwildState(plan_id)
     if brain.checkpointer is not None:
@@ -72,7 +76,8 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
     items = EpochItems(batches.num_batches, batches_per_epoch=batches_per_epoch)
     with ended_by_sigterm(), Session(brain, options, items, state=state) as session:
         session.begin(factory, arguments())
-        session.run(epochs, valid_set, on_epoch or _ignore)
+        session.on_epoch, session.validate_average = on_epoch, validate_average
+        session.run(epochs, valid_set)
 
 
 class Session:
@@ -111,6 +116,8 @@ class Session:
         self._rng = state.restore(self.memory)
         self._rates = self._own_rates()
         self._coordinator: Coordinator | None = None
+        self.on_epoch: Callable[[dict[str, Any]], None] | None = None
+        self.validate_average: Callable[[Any, int], None] | None = None
         self.crew: Crew
 
     def begin(self, factory: Callable[..., Trainee], arguments: tuple[Any, ...]) -> None:
@@ -142,6 +149,7 @@ class Session:
             self.memory,
             self.options,
             max_updates=self.brain.optimizer_step_limit,
+            save_every=0 if self.brain.checkpointer is None else self.brain.ckpt_interval_steps,
             on_report=self.brain.on_update_end,
         )
         self._publish_rates()
@@ -161,7 +169,7 @@ class Session:
 
     # --- epochs -------------------------------------------------------------------------------
 
-    def run(self, epochs: Any, valid_set: Any, on_epoch: Callable[[dict[str, Any]], None]) -> None:
+    def run(self, epochs: Any, valid_set: Any) -> None:
         """Validate and save at the end of each epoch, as long as the Brain wants to go on."""
         brain = self.brain
         assert self._coordinator is not None
@@ -178,26 +186,31 @@ class Session:
                 snapshot = self._wait()
                 self._install(snapshot)
                 brain.on_stage_end(Stage.TRAIN, brain.train_loss, epoch)
-            on_epoch({"epoch": epoch, **self.figures()})
-            show = not brain.noprogressbar
-            watched = None if valid_set is None else Watched(valid_set, self._coordinator)
-            brain._fit_valid(watched, epoch, show)
+            if self.on_epoch is not None:
+                self.on_epoch({"epoch": epoch, **self.figures()})
+            self._validate(valid_set, epoch, snapshot)
             self._publish_rates()
+
+    def _validate(self, valid_set: Any, epoch: int, snapshot: Snapshot) -> None:
+        assert self._coordinator is not None
+        watched = None if valid_set is None else Watched(valid_set, self._coordinator)
+        if snapshot.ema is not None and watched is not None and self.validate_average is not None:
+            self.memory.put(snapshot.ema, self.brain.modules)
+            self.validate_average(watched, epoch)
+            self.memory.put(snapshot.params, self.brain.modules)
+        self.brain._fit_valid(watched, epoch, not self.brain.noprogressbar)
 
     def _wait(self) -> Snapshot:
         assert self._coordinator is not None
         brain, events = self.brain, self._coordinator.events
-        may_save = brain.checkpointer is not None and (
-            brain.ckpt_interval_minutes > 0 or brain.ckpt_interval_steps > 0
-        )
-        saved_at, saved_items = time.time(), self._num_batches()
+        may_be_due = brain.checkpointer is not None and brain.ckpt_interval_minutes > 0
+        saved_at = time.time()
         while True:
             try:
-                event = events.get(timeout=POLL_S if may_save else None)
+                event = events.get(timeout=POLL_S if may_be_due else None)
             except queue.Empty:
-                steps = self._num_batches() - saved_items
-                if brain._should_save_intra_epoch_ckpt(saved_at, steps):
-                    saved_at, saved_items = time.time(), self._num_batches()
+                if brain._should_save_intra_epoch_ckpt(saved_at, 0):
+                    saved_at = time.time()
                     self._coordinator.ask_snapshot()
                 continue
             if isinstance(event, BaseException):
@@ -206,9 +219,6 @@ class Session:
                 return event
             self._install(event)
             brain._save_intra_epoch_ckpt()
-
-    def _num_batches(self) -> int:
-        return self.memory.counters.total(BATCHES)
 
     def _install(self, snapshot: Snapshot) -> None:
         brain, memory = self.brain, self.memory
@@ -255,7 +265,3 @@ class Session:
 
 def _modules_of(*things: Any) -> list[str]:
     return [thing.__module__ for thing in things if thing.__module__ != "__main__"]
-
-
-def _ignore(figures: dict[str, Any]) -> None:
-    del figures

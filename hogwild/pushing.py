@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import reduction
 from typing import Any
+
+import torch
+from torch.optim import Optimizer
 
 from hogwild.counters import BATCHES, ITEMS, NORM, SKIPPED, STALENESS, UPDATES, UTTERANCES, Counters
 from hogwild.options import HogwildOptions
@@ -81,6 +85,7 @@ class Pusher:
         self._rates_version = 0
         self._local: LocalCopy | None = None
         self._attach()
+        warm_up(brain.optimizers_dict.values())
         self._step_optimizers, self._apply = brain.optimizers_step, brain.apply_update
         brain.optimizers_step, brain.apply_update = self.optimizers_step, self.apply_update
 
@@ -139,7 +144,6 @@ class Pusher:
             with self._lock.held():
                 self._step(optimizers, staleness)
         counts = self.counters.counts[self.worker]
-        self._count_items()  # first of all: a death from here on repeats nothing
         counts[UPDATES] += 1
         counts[STALENESS] += staleness
         self.counters.staleness[self.worker, min(staleness, 64)] += 1
@@ -148,11 +152,12 @@ class Pusher:
             self.shared.states.adopt(self.brain.optimizers_dict, self.worker)
 
     def _step(self, optimizers: list[Any], staleness: int) -> None:
+        self.counters.canary.add_(1.0)
         with scaled_rates(optimizers, (1 + staleness) ** -self.options.staleness_power):
             self._apply(optimizers)
-        if self._local is not None:
-            self._local.push()
-        self.counters.canary.add_(1.0)
+            if self._local is not None:
+                self._local.push()
+            self._count_items()  # at once: a death from here on repeats nothing
 
     def _count_items(self) -> None:
         counts = self.counters.counts[self.worker]
@@ -173,6 +178,20 @@ class Pusher:
             groups = groups_of(self.brain.optimizers_dict.values())
             for group, rate in zip(groups, self.counters.rates.tolist(), strict=False):
                 group["lr"] = rate
+
+
+def warm_up(optimizers: Iterable[Optimizer]) -> None:
+    """Take a step with a small optimizer of each kind: the first one in a process is slow.
+
+    The time between a step and its count must be short, as a death in it repeats the batch.
+    """
+    for optimizer in optimizers:
+        known = inspect.signature(type(optimizer)).parameters
+        options = {key: value for key, value in optimizer.defaults.items() if key in known}
+        param = torch.nn.Parameter(torch.zeros(1))
+        param.grad = torch.zeros(1)
+        kind: Any = type(optimizer)
+        kind([param], **options).step()
 
 
 def groups_of(optimizers: Any) -> list[dict[str, Any]]:

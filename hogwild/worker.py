@@ -129,7 +129,7 @@ class Worker:
         self.brain.on_update_end = self._report
         self._inbox = Inbox(pipe, self._trainee.batches)
         self._epoch = 0
-        self._num_told = 0
+        self._num_told = self._answered = 0
         self._seed()
 
     def _seed(self) -> None:
@@ -194,17 +194,17 @@ class Worker:
 
     def _answer(self) -> None:
         # Between two updates only; at the end of the run a group may stay incomplete.
-        if not self._inbox.is_asked.is_set():
+        inbox = self._inbox
+        if inbox.asked == self._answered or (self._pusher.num_pending and not inbox.is_final):
             return
-        if self._pusher.num_pending and not self._inbox.is_final:
-            return
-        self._inbox.is_asked.clear()
+        self._answered = inbox.asked
+        inbox.may_go.clear()
         if self._pusher.has_own_states:
             states = self.start.shared.states
             states.publish(self.brain.optimizers_dict, self.start.number)
-        self._pipe.send(("state", self._trainee.rng_state()))
+        self._pipe.send(("state", (self._answered, self._trainee.rng_state())))
         if self.start.options.is_drained:
-            self._inbox.may_go.wait()
+            inbox.may_go.wait()
 
     def _report(self, report: Any) -> None:
         self._pusher.note_report(report)

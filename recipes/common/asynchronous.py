@@ -34,6 +34,40 @@ class NoLog(RunLog):
         """Write nothing."""
 
 
+class AverageLog(NoLog):
+    """Notes the validation of averaged parameters under a name of its own.
+
+    Arguments
+    ---------
+    log : RunLog
+        Where it is noted.
+    """
+
+    def __init__(self, log: RunLog) -> None:
+        super().__init__(log.output_folder)
+        self._log = log
+
+    def stage(self, name: str, values: Mapping[str, Any], **options: Any) -> None:
+        """Note the end of a stage."""
+        self._log.stage(f"{name} of the average", values, **options)
+
+
+def validate_average(brain: StampedeBrain, valid_set: Any, epoch: int) -> None:
+    """Validate parameters that are an average: figures are logged, nothing follows from them."""
+    log = brain.run_log
+    brain.run_log = AverageLog(log)
+    brain.finish_validation = _nothing_follows  # type: ignore[method-assign]
+    try:
+        brain._fit_valid(valid_set, epoch, False)
+    finally:
+        brain.run_log = log
+        del brain.finish_validation
+
+
+def _nothing_follows(stats: Mapping[str, float], **options: Any) -> None:
+    del stats, options
+
+
 class WorkerFigures:
     """Logs what the workers did at the end of each epoch, and keeps the latest for run.json.
 

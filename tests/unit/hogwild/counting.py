@@ -164,7 +164,7 @@ def count(
     task: Task, *, folder: Path | None = None, epochs: int = 2, valid: Any = None, **options: Any
 ) -> tuple[CountingBrain, list[dict[str, Any]]]:
     """Let workers count; return the parent's Brain and the figures of each epoch."""
-    hparams = options.pop("hparams", {})
+    hparams, plan_id = options.pop("hparams", {}), options.pop("plan_id", "")
     brain, epoch_counter = make_counter(task, folder=folder, epochs=epochs, **hparams)
     figures: list[dict[str, Any]] = []
     fit(
@@ -175,6 +175,7 @@ def count(
         batches=Plan(task.size),
         epochs=epoch_counter,
         valid_set=valid,
+        plan_id=plan_id,
         on_epoch=figures.append,
     )
     return brain, figures

@@ -68,6 +68,22 @@ def make_trainee(worker: int, toy: Toy, *_rest: Any) -> Trainee:
     return Trainee(brain, toy.batches(), partial(seed_streams, 1), rng_state, set_rng_state)
 
 
+def make_noting_trainee(worker: int, toy: Toy, folder: str) -> Trainee:
+    """Make a trainee that notes a random number, and its own BatchNorm statistics."""
+    trainee = make_trainee(worker, toy)
+    norm, note = trainee.brain.modules.net.norm, {}
+
+    def forward(batch: Any, stage: Any) -> Any:
+        note.setdefault("drawn", torch.rand(()))
+        outputs = type(trainee.brain).compute_forward(trainee.brain, batch, stage)
+        note.update(mean=norm.running_mean.clone(), num_batches=norm.num_batches_tracked.clone())
+        torch.save(note, Path(folder) / f"{worker}.pt")
+        return outputs
+
+    trainee.brain.compute_forward = forward
+    return trainee
+
+
 @dataclass
 class Ran:
     """A run that has ended."""
@@ -84,10 +100,20 @@ def train(
     factory: Any = make_trainee,
     valid: bool = True,
     arguments: tuple[Any, ...] = (),
+    validate_average: Any = None,
+    kill_after: int | None = None,
     **options: Any,
 ) -> Ran:
     """Train a toy by workers."""
     brain, counter = toy.make(folder, epochs)
+    note = brain.on_update_end
+
+    def note_or_stop(report: Any) -> None:
+        note(report)
+        if report.number == kill_after:
+            raise KeyboardInterrupt
+
+    brain.on_update_end = note_or_stop  # type: ignore[method-assign]
     figures: list[dict[str, Any]] = []
     fit(
         brain,
@@ -98,5 +124,6 @@ def train(
         epochs=counter,
         valid_set=make_batches([4, 3]) if valid else None,
         on_epoch=figures.append,
+        validate_average=lambda _, __: validate_average and validate_average(brain),
     )
     return Ran(brain, figures)

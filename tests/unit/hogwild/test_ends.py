@@ -1,0 +1,60 @@
+"""However the parent ends, its workers end too."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.multiproc
+LIMIT_S = 120.0
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = (ROOT / f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def children(pid: int) -> list[int]:
+    text = (ROOT / f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+@pytest.mark.parametrize(
+    ("number", "method"),
+    [
+        (signal.SIGKILL, "forkserver"),
+        (signal.SIGKILL, "spawn"),
+        (signal.SIGINT, "forkserver"),
+        (signal.SIGTERM, "forkserver"),
+    ],
+)
+def test_workers_end_with_their_parent(number, method):
+    command = [sys.executable, "-m", "tests.unit.hogwild.endless", method]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
+    ) as parent:
+        try:
+            assert parent.stdout is not None
+            workers = [int(word) for word in parent.stdout.readline().split()]
+            helpers = children(parent.pid)
+            assert len(workers) == 2
+            assert all(map(is_alive, workers))
+            if number == signal.SIGINT:
+                os.killpg(parent.pid, number)  # as a terminal does it
+            else:
+                parent.send_signal(number)
+            assert parent.wait(LIMIT_S) != 0
+            end = time.monotonic() + LIMIT_S
+            while any(map(is_alive, workers + helpers)):
+                assert time.monotonic() < end, "processes live on"
+                time.sleep(0.01)
+        finally:
+            os.killpg(parent.pid, signal.SIGKILL) if parent.poll() is None else None

@@ -1,0 +1,65 @@
+"""A run that is stopped and started again goes on where its checkpoint was taken."""
+
+import pytest
+import torch
+
+from hogwild.counters import Counters
+from tests.unit.hogwild.counting import Numbered, Task, count, times_applied
+from tests.unit.hogwild.toy_run import Toy, train
+from tests.unit.recipes.common.toy import ToyLoader, make_batches, weights
+
+pytestmark = pytest.mark.multiproc
+
+
+@pytest.mark.parametrize("stop_at", [5, 14])
+def test_one_worker_stopped_in_mid_epoch_ends_as_one_that_was_not(tmp_path, stop_at):
+    run_opts = {"grad_accumulation_factor": 2, "ckpt_interval_steps": 2, "ckpt_interval_minutes": 0}
+    toy = Toy({"dropout": 0.3, "norm": True, "run_opts": run_opts}, schedule=True)
+    straight = train(toy, folder=tmp_path / "straight", epochs=3).brain
+    with pytest.raises(KeyboardInterrupt):
+        train(toy, folder=tmp_path / "stopped", epochs=3, kill_after=stop_at)
+    stopped = train(toy, folder=tmp_path / "stopped", epochs=3).brain
+    assert len(stopped.reports) < len(straight.reports)
+    assert torch.equal(weights(straight), weights(stopped))
+    assert straight.stages[-2:] == stopped.stages[-2:]
+    assert straight.optimizer_step == stopped.optimizer_step
+
+
+def test_limit_in_mid_epoch_goes_on_with_other_workers(tmp_path):
+    task, valid = Task(30), [Numbered(0, ["valid"])]
+    how = {"folder": tmp_path, "epochs": 2, "valid": valid}
+    first, _ = count(task, **how, hparams={"max_updates": 40}, num_workers=3)
+    assert sum(times_applied(first)) == 40
+    second, figures = count(task, **how)
+    assert len(figures) == 1
+    assert times_applied(second) == [2] * 30
+    assert second.optimizer_step == 60
+    assert sum(figures[-1]["updates_by_worker"]) == 60
+
+
+def test_plain_trainers_checkpoint_goes_on_with_workers(tmp_path):
+    toy = Toy()
+    batches, valid = toy.batches().batches, ToyLoader(make_batches([4, 3]))
+    plain, counter = toy.make(tmp_path, 1)
+    plain.fit(counter, torch.utils.data.DataLoader(batches, batch_size=None), valid)
+    ran = train(toy, folder=tmp_path, epochs=2).brain
+    straight = train(toy, epochs=2).brain
+    assert torch.equal(weights(ran), weights(straight))
+
+
+def test_other_plan_is_refused(tmp_path):
+    count(Task(6), folder=tmp_path, epochs=1, plan_id="a", valid=[Numbered(0, ["valid"])])
+    with pytest.raises(ValueError, match="of the plan a, now it is b"):
+        count(Task(6), folder=tmp_path, epochs=2, plan_id="b")
+
+
+def test_counters_keep_their_sums_with_other_workers():
+    counters = Counters(3)
+    counters.counts[:] = torch.arange(48).reshape(3, 16).numpy()
+    counters.set_epoch_sums(0, 2, [1.5, 3])
+    counters.set_epoch_sums(2, 2, [0.5, 1])
+    other = Counters(2)
+    other.load(counters.state())
+    assert other.total_updates == counters.total_updates
+    assert other.epoch_sums(2) == [2.0, 4]
+    assert other.epoch_sums(6) == [0.0, 0]
