@@ -1,7 +1,7 @@
 """Batches: from rows of the index to SpeechBrain's PaddedBatch.
 
-Across the border between loader worker and trainer goes one int16 buffer per batch in shared
-memory and one small message; the trainer's side makes it float. Legend: B utterances, S samples.
+Across the border between loader worker and trainer goes one buffer per batch in shared memory,
+which the batch keeps, and one small message. Legend: B utterances, S samples.
 """
 
 from collections.abc import Callable, Sequence
@@ -95,7 +95,7 @@ class PackedBatch:
     Arguments
     ---------
     wavs : Tensor | Sent | Received
-        [B, S] float32, or int16 in shared memory where a worker made it.
+        [B, S] float32, in shared memory where a worker made it.
     num_samples : list of int
         [B] lengths.
     columns : dict
@@ -117,7 +117,7 @@ class PackedBatch:
     counts: StorageCounts
 
     def unpack(self) -> SpeechBatch:
-        """Return the batch with float32 audio."""
+        """Return the batch."""
         wavs = self._take_floats()
         lengths = torch.tensor(self.num_samples, dtype=torch.float32) / wavs.shape[1]
         ready = {"wavs": PaddedData(wavs, lengths)}
@@ -142,7 +142,7 @@ class PackedBatch:
         return batch
 
     def _take_floats(self) -> Tensor:
-        """Return the audio as float32, and let go of the shared memory."""
+        """Return the audio; the tensor keeps its shared memory from being used again."""
         if isinstance(self.wavs, Received):
             self.wavs = self.wavs.floats()
         assert isinstance(self.wavs, Tensor)
