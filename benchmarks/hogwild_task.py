@@ -56,6 +56,8 @@ class Task:
         "adam" or "sgd".
     rate : float
         Learning rate.
+    device : str
+        Where a process computes.
     folder : str
         Where each process notes its memory; empty: nowhere.
     sleeper : int
@@ -67,6 +69,7 @@ class Task:
     batches: int = 200
     optimizer: str = "adam"
     rate: float = 0.002
+    device: str = "cpu"
     folder: str = ""
     sleeper: int = -1
 
@@ -106,7 +109,7 @@ class Task:
             {"net": self.network()},
             kinds[self.optimizer],
             {"seed": 1, "log_every": 10**6},
-            {"device": "cpu", "noprogressbar": True, "max_grad_norm": 1.0},
+            {"device": self.device, "noprogressbar": True, "max_grad_norm": 1.0},
         )
         brain.task, brain.process = self, process
         return brain
@@ -139,17 +142,18 @@ class BenchBrain(StampedeBrain):
             busy_s = time.thread_time()
             time.sleep(max(0.0, busy_s - vars(self).get("busy_s", busy_s)))
             self.busy_s = busy_s
-        return self.modules.net(batch.x)
+        return self.modules.net(batch.x.to(self.device))
 
     def compute_objectives(self, predictions: Tensor, batch: Examples, stage: Stage) -> LossSum:
         """Return CTC or cross-entropy, summed over examples."""
         if self.step == MEMORY_AT and self.task.folder:
             note_memory(Path(self.task.folder))
+        targets = batch.targets.to(self.device)
         if self.task.model == "mlp":
-            total = F.cross_entropy(predictions, batch.targets, reduction="sum")
+            total = F.cross_entropy(predictions, targets, reduction="sum")
             return LossSum(total, len(batch.id))
         lengths = [torch.full((len(batch.id),), n) for n in (predictions.shape[1], 12)]
-        total = F.ctc_loss(predictions.transpose(0, 1), batch.targets, *lengths, reduction="sum")
+        total = F.ctc_loss(predictions.transpose(0, 1), targets, *lengths, reduction="sum")
         return LossSum(total, len(batch.id))
 
     def on_stage_end(self, stage: Stage, stage_loss: float, epoch: int | None = None) -> None:
