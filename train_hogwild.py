@@ -1,11 +1,10 @@
 """Train and test a recipe by several processes that update one set of parameters without locks.
 
     python train_hogwild.py hparams/train_hogwild.yaml
-    python train_hogwild.py hparams/train_hogwild.yaml --hogwild.num_workers 4
+    torchrun --nproc_per_node=1 --nnodes=2 train_hogwild.py hparams/train_hogwild.yaml
 
-Everything but the updates is train.py's: Brain, data, tokenizer, checkpoints, metrics, logs. This
-process hands out batches, validates and saves; the workers train. A worker that is killed is
-started again; one that raises ends the run. With one worker the run is train.py's, bit for bit.
+Everything but the updates is train.py's. This process hands out batches, validates and saves; the
+workers train. With one worker the run is train.py's, bit for bit. See docs/hogwild.md.
 """
 
 import sys
@@ -16,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from speechbrain.utils.distributed import if_main_process
 
 from data_prepare.stored_corpus import Corpus
 from hogwild.launch import fit
 from hogwild.protocols import Trainee
 from recipes.common import asynchronous, job
 from recipes.common.brain import StampedeBrain
+from recipes.common.distributed import distributed_session
 from recipes.common.experiment import save_experiment
 from recipes.common.faults import plain_faults
 from recipes.common.hparams import load_run
@@ -37,14 +38,12 @@ def make_trainee(
     run = load_run(argv)
     hparams = run.hparams
     hparams["checkpointer"] = None
-    is_alone = hparams["hogwild"].access == "pull_push"
-    run_opts = asynchronous.worker_options(run.run_opts, worker, has_own_device=is_alone)
+    run_opts = asynchronous.worker_options(run.run_opts, worker, hparams["hogwild"].access)
     brain = job.build_brain(run, run_opts, run_log=asynchronous.NoLog(hparams["output_folder"]))
     asynchronous.take_statistics(brain, statistics)
     brain.tokenizer, transforms = job.prepare_targets(hparams, prepared)
     data = train_loader(hparams, prepared, transforms)
-    seed = partial(seed_streams, hparams["seed"])
-    return Trainee(brain, data, seed, rng_state, set_rng_state)
+    return Trainee(brain, data, partial(seed_streams, hparams["seed"]), rng_state, set_rng_state)
 
 
 def train_loader(hparams: Mapping[str, Any], prepared: Corpus, transforms: Any) -> Any:
@@ -95,23 +94,25 @@ def main(argv: Sequence[str]) -> int:
     torch.set_num_threads(hparams["hogwild"].threads_per_worker)
     with (
         plain_faults(output_folder),
+        distributed_session(run.run_opts) as run_opts,
         RunLog(output_folder, log_every=hparams["log_every"]) as run_log,
     ):
         save_experiment(output_folder, run)
-        brain = job.build_brain(run, run.run_opts, run_log=run_log)
+        brain = job.build_brain(run, run_opts, run_log=run_log)
         prepared = job.prepare_corpus(hparams["corpus"])
         brain.tokenizer, transforms = job.prepare_targets(hparams, prepared)
         tests = job.prepare_tests(hparams, prepared)
         watch.lap("prepare")
         more = {"hogwild": asdict(hparams["hogwild"])}
         if not hparams["test_only"]:
-            found = train(argv, hparams, brain, prepared=prepared, transforms=transforms)
-            more["hogwild"] |= found
+            more["hogwild"] |= train(argv, hparams, brain, prepared=prepared, transforms=transforms)
         watch.lap("train")
         results = job.evaluate(hparams, brain, tests=tests, transforms=transforms)
         watch.lap("test")
         folders = {**prepared.splits, **tests}
-        print(job.record_run(run, brain, watch=watch, results=results, folders=folders, more=more))
+        table = job.record_run(run, brain, watch=watch, results=results, folders=folders, more=more)
+        if if_main_process():
+            print(table)
     return 0
 
 

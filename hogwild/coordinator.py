@@ -15,6 +15,7 @@ from typing import Any
 
 from hogwild.counters import BATCHES, ITEMS
 from hogwild.crew import Crew, Member, WorkerError
+from hogwild.nodes import Averager
 from hogwild.options import HogwildOptions
 from hogwild.snapshot import Memory, Snapshot
 
@@ -36,6 +37,8 @@ class Coordinator(threading.Thread):
         Batches between two snapshots for a checkpoint within an epoch; 0: none.
     on_report : Callable[[Any], None]
         Called with the workers' reports, in this thread.
+    averager : Averager | None
+        Averages over nodes; told of progress.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Coordinator(threading.Thread):
         max_updates: int | None,
         save_every: int = 0,
         on_report: Callable[[Any], None],
+        averager: Averager | None = None,
     ) -> None:
         super().__init__(name="hogwild-coordinator", daemon=True)
         self.events: queue.SimpleQueue[Snapshot | BaseException] = queue.SimpleQueue()
@@ -55,6 +59,7 @@ class Coordinator(threading.Thread):
         self._crew, self._memory, self._options = crew, memory, options
         self._leases, self._counters = memory.leases, memory.counters
         self._max_updates, self._on_report = max_updates, on_report
+        self._averager = averager
         self._save_every = save_every
         self._saved_batches = self._counters.total(BATCHES)
         self._wake_read, self._wake_write = os.pipe()
@@ -235,6 +240,10 @@ class Coordinator(threading.Thread):
         updates = self._counters.total_updates
         if self._memory.ema is not None:
             self._memory.ema.note(self._memory.shared.params, updates=updates)
+        if self._averager is not None:
+            self._averager.note(updates)
+            if self._averager.failure is not None:
+                raise RuntimeError("hogwild: lost a node") from self._averager.failure
         is_limit = self._max_updates is not None and updates >= self._max_updates
         if self._reason is not None:
             if is_limit and not self._is_final:

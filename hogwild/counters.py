@@ -107,6 +107,15 @@ class Counters:
         self.words[0] += 1
 
     @property
+    def num_nodes(self) -> int:
+        """Nodes of the run: schedules count the updates of all as so many times one's own."""
+        return max(1, int(self.words[1]))
+
+    @num_nodes.setter
+    def num_nodes(self, value: int) -> None:
+        self.words[1] = value
+
+    @property
     def rates_version(self) -> int:
         """Goes up with every publication."""
         return int(self.words[0])

@@ -16,6 +16,7 @@ from hogwild.crew import Crew
 from hogwild.ema import Ema
 from hogwild.items import EpochItems
 from hogwild.leases import Leases
+from hogwild.nodes import Averager, Nodes
 from hogwild.options import HogwildOptions
 from hogwild.protocols import Batches, Trainee
 from hogwild.pushing import UpdateLock, groups_of
@@ -69,11 +70,14 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
         Called with validation data and epoch while the Brain has the average of the parameters,
         if ``ema_decay`` is set.
     """
-    state = HogwildState(plan_id)
+    nodes = Nodes()
+    state = HogwildState(plan_id, nodes)
     if brain.checkpointer is not None:
         brain.checkpointer.add_recoverable("hogwild", state, optional_load=True)
+    brain._wrap_distributed = _leave_unwrapped  # several nodes average, they do not wait (DDP)
     brain.on_fit_start()
-    items = EpochItems(batches.num_batches, batches_per_epoch=batches_per_epoch)
+    part = (nodes.rank, nodes.size)
+    items = EpochItems(batches.num_batches, batches_per_epoch=batches_per_epoch, part=part)
     with ended_by_sigterm(), Session(brain, options, items, state=state) as session:
         session.begin(factory, arguments())
         session.on_epoch, session.validate_average = on_epoch, validate_average
@@ -99,6 +103,7 @@ class Session:
         self, brain: Any, options: HogwildOptions, items: EpochItems, *, state: HogwildState
     ) -> None:
         self.brain, self.options, self._state = brain, options, state
+        self._nodes = state.nodes
         shared = SharedModel(brain.modules, brain.optimizers_dict or {}, options)
         counters, leases = Counters(options.num_workers), Leases(items.of, options.num_workers)
         ema = None
@@ -110,10 +115,19 @@ class Session:
                 updates=brain.optimizer_step,
             )
         self.memory = Memory(shared, counters, leases, ema)
-        if state.loaded is None:  # a new run, or a checkpoint of the plain trainer
+        if state.loaded is None and self._nodes.rank == 0:  # the plain trainer's
             counters.counts[0, UPDATES] = brain.optimizer_step
             counters.canary.fill_(brain.optimizer_step)
         self._rng = state.restore(self.memory)
+        counters.num_nodes = self._nodes.size
+        self._averager = None
+        if not self._nodes.is_alone:
+            self._averager = Averager(
+                shared.params,
+                self._nodes,
+                every=options.average_every,
+                momentum=options.outer_momentum,
+            )
         self._rates = self._own_rates()
         self._coordinator: Coordinator | None = None
         self.on_epoch: Callable[[dict[str, Any]], None] | None = None
@@ -135,6 +149,7 @@ class Session:
                 self.options,
                 lock,
                 self._rng[number] if incarnation == 0 else None,
+                (self._nodes.rank, self._nodes.size),
             )
 
         self.crew = Crew(
@@ -148,12 +163,20 @@ class Session:
             self.crew,
             self.memory,
             self.options,
-            max_updates=self.brain.optimizer_step_limit,
-            save_every=0 if self.brain.checkpointer is None else self.brain.ckpt_interval_steps,
+            max_updates=self._nodes.part_of(self.brain.optimizer_step_limit),
+            save_every=self.brain.ckpt_interval_steps if self._may_save_within_epochs else 0,
             on_report=self.brain.on_update_end,
+            averager=self._averager,
         )
         self._publish_rates()
         self._coordinator.start()
+        if self._averager is not None:
+            self._averager.start()
+
+    @property
+    def _may_save_within_epochs(self) -> bool:
+        # Nodes are never at the same place within an epoch, and all must take part in a save.
+        return self.brain.checkpointer is not None and self._nodes.is_alone
 
     def __enter__(self) -> Session:
         return self
@@ -164,6 +187,8 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._averager is not None and error is None:
+            self._averager.finish()
         if self._coordinator is not None:
             self._coordinator.stop(is_urgent=error is not None)
 
@@ -203,7 +228,7 @@ class Session:
     def _wait(self) -> Snapshot:
         assert self._coordinator is not None
         brain, events = self.brain, self._coordinator.events
-        may_be_due = brain.checkpointer is not None and brain.ckpt_interval_minutes > 0
+        may_be_due = self._may_save_within_epochs and brain.ckpt_interval_minutes > 0
         saved_at = time.time()
         while True:
             try:
@@ -225,19 +250,23 @@ class Session:
         counted = Counters(self.options.num_workers)
         counted.load(snapshot.counters)
         snapshot.check_finite(updates=counted.total_updates)
+        self._nodes.average(snapshot.params)
+        self._nodes.average(snapshot.buffers)
         memory.install(snapshot, brain.modules)
         memory.shared.states.fill(brain.optimizers_dict or {}, snapshot.states, 0)
         self._state.snapshot = snapshot
-        brain.optimizer_step = counted.total_updates
-        brain.nonfinite.num_skipped = counted.total(SKIPPED)
-        brain.train_sums = counted.epoch_sums(snapshot.epoch)
+        loss, units = counted.epoch_sums(snapshot.epoch)
+        numbers = (counted.total_updates, counted.total(SKIPPED), units, snapshot.epoch_is_open)
+        loss, *sums = self._nodes.sum(loss, *numbers)
+        brain.optimizer_step, brain.nonfinite.num_skipped, units, num_open = map(round, sums)
+        brain.train_sums = [loss, units]
         brain.train_loss = brain.mean_train_loss()
-        brain.epoch_is_open = snapshot.epoch_is_open
-        brain.step = snapshot.num_applied if snapshot.epoch_is_open else 0
+        brain.epoch_is_open = num_open > 0
+        brain.step = snapshot.num_applied if brain.epoch_is_open else 0
         if brain.update_schedule is not None:
             for group, rate in zip(self._groups(), counted.taken_rates.tolist(), strict=False):
                 group["lr"] = rate
-        if not snapshot.epoch_is_open:
+        if not brain.epoch_is_open:
             brain.train_sums = [0.0, 0]
 
     # --- learning rates that follow validation ------------------------------------------------
@@ -261,6 +290,10 @@ class Session:
             "restarts": self.crew.num_restarts,
             "batches_given_out_again": self.memory.leases.num_given_out_again,
         }
+
+
+def _leave_unwrapped() -> None:
+    """Take the place of a Brain's `_wrap_distributed`."""
 
 
 def _modules_of(*things: Any) -> list[str]:

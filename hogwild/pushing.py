@@ -121,7 +121,7 @@ class Pusher:
 
     def optimizers_step(self) -> None:
         """Do the Brain's `optimizers_step` at the global number of updates."""
-        self.brain.optimizer_step = self.counters.total_updates
+        self.brain.optimizer_step = self.counters.total_updates * self.counters.num_nodes
         self._take_rates()
         self._was_applied = False
         self._step_optimizers()

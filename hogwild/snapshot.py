@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from hogwild.counters import Counters
 from hogwild.ema import Ema
 from hogwild.flat import Flats, cloned
 from hogwild.leases import Leases
+from hogwild.nodes import Nodes
 from hogwild.optimizer_state import SavedStates
 from hogwild.shared import SharedModel
 
@@ -136,7 +138,7 @@ class Memory:
                 param.copy_(view)
 
 
-@register_checkpoint_hooks
+@partial(register_checkpoint_hooks, save_on_main_only=False)
 class HogwildState:
     """What a checkpoint holds besides model, optimizer of worker 0 and the Brain's own.
 
@@ -144,6 +146,8 @@ class HogwildState:
     ---------
     plan_id : str
         Names the data and their order.
+    nodes : Nodes | None
+        Whose states are saved together; None: this one alone.
 
     Attributes
     ----------
@@ -153,8 +157,8 @@ class HogwildState:
         What was loaded.
     """
 
-    def __init__(self, plan_id: str = "") -> None:
-        self.plan_id = plan_id
+    def __init__(self, plan_id: str = "", nodes: Nodes | None = None) -> None:
+        self.plan_id, self.nodes = plan_id, nodes or Nodes()
         self.snapshot: Snapshot | None = None
         self.loaded: dict[str, Any] | None = None
 
@@ -164,8 +168,6 @@ class HogwildState:
         if taken is None:
             raise RuntimeError("hogwild: nothing to save yet; expected a snapshot before a save.")
         state = {
-            "format": FORMAT,
-            "plan_id": self.plan_id,
             "own": [list(flats.values()) for flats in taken.states.own],
             "common": list(taken.states.common.values()),
             "flags": taken.states.flags,
@@ -174,7 +176,9 @@ class HogwildState:
             "rng": taken.rng,
             "ema": None if taken.ema is None else list(taken.ema.values()),
         }
-        torch.save(state, path)
+        states = self.nodes.gather(state)
+        if self.nodes.rank == 0:
+            torch.save({"format": FORMAT, "plan_id": self.plan_id, "nodes": states}, path)
 
     @mark_as_loader
     def _load(self, path: Path, end_of_epoch: bool) -> None:
@@ -211,6 +215,12 @@ class HogwildState:
                 f"{self.plan_id}; expected the same data, batches and seed; put the options back, "
                 "or start the run in a new output folder."
             )
+        if len(state["nodes"]) != self.nodes.size:
+            raise ValueError(
+                f"hogwild: the checkpoint is of {len(state['nodes'])} nodes, now there are "
+                f"{self.nodes.size}; expected as many, as each has its part of the batches."
+            )
+        state = state["nodes"][self.nodes.rank]
         memory.shared.states.load(
             SavedStates(
                 [_flats(flats) for flats in state["own"]], _flats(state["common"]), state["flags"]

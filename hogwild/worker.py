@@ -51,6 +51,8 @@ class WorkerStart:
         Held during updates.
     rng : Any
         State of its random streams, to go on with; None: seeded anew.
+    node : tuple[int, int]
+        Which node of how many.
     """
 
     number: int
@@ -62,6 +64,7 @@ class WorkerStart:
     options: HogwildOptions
     lock: UpdateLock | None = None
     rng: Any = None
+    node: tuple[int, int] = (0, 1)
 
 
 def work(start: WorkerStart, pipe: Connection) -> None:
@@ -137,8 +140,9 @@ class Worker:
             self._trainee.set_rng_state(self.start.rng)
         else:
             # Never the stream of another worker, nor that of a former life.
-            options = self.start.options
-            self._trainee.seed(self.start.number + options.num_workers * self.start.incarnation)
+            node, num_nodes = self.start.node
+            life = node + num_nodes * self.start.incarnation
+            self._trainee.seed(self.start.number + self.start.options.num_workers * life)
 
     def run(self) -> None:
         """Train until told to stop."""

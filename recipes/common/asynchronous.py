@@ -158,10 +158,10 @@ def _run_forward(brain: StampedeBrain, batches: Any, num_batches: int) -> None:
         buffer.copy_(before)
 
 
-def worker_options(run_opts: RunOptions, worker: int, *, has_own_device: bool) -> RunOptions:
+def worker_options(run_opts: RunOptions, worker: int, access: str) -> RunOptions:
     """Return a worker's run options: with parameters of its own it may have a GPU of its own."""
     num_devices = torch.cuda.device_count()
-    if not has_own_device or not num_devices or str(run_opts.device or "cuda") != "cuda":
+    if access != "pull_push" or not num_devices or str(run_opts.device or "cuda") != "cuda":
         return run_opts
     changed = {"device": f"cuda:{worker % num_devices}"}
     overridden = set(run_opts.overridden_args) | set(changed)

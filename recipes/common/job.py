@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from speechbrain.utils.distributed import run_on_main
+from speechbrain.utils.distributed import if_main_process, run_on_main
 
 from data_prepare.prepared import find_prepared
 from data_prepare.stored_corpus import Corpus, Split, open_corpus
@@ -103,7 +103,7 @@ def record_run(
     folders: Mapping[str, Split],
     more: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write run.json into the output folder.
+    """Write run.json into the output folder, on the main process.
 
     Arguments
     ---------
@@ -126,6 +126,7 @@ def record_run(
         Table of the results, for people.
     """
     record = run_record(run, brain, watch=watch, results=results, folders=folders)
-    path = Path(run.hparams["output_folder"]) / "run.json"
-    write_run_json(path, {**record, **(more or {})})
+    if if_main_process():
+        path = Path(run.hparams["output_folder"]) / "run.json"
+        write_run_json(path, {**record, **(more or {})})
     return results_table(results)

@@ -1,0 +1,137 @@
+"""Several nodes: each trains asynchronously, and now and then they average their parameters.
+
+One parent on each node, started by torchrun, joined in a process group of torch.distributed. Nodes
+take every n-th batch of the plan. An average never stops a worker: while parameters travel the
+workers go on, and what they add meanwhile stays (post-local SGD, Lin et al. 2018; the outer
+momentum is that of DiLoCo, Douillard et al. 2023).
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from hogwild.flat import Flats, cloned
+
+
+class Nodes:
+    """The nodes of a run; one alone needs no process group."""
+
+    def __init__(self) -> None:
+        is_joined = dist.is_available() and dist.is_initialized()
+        self.rank = dist.get_rank() if is_joined else 0
+        self.size = dist.get_world_size() if is_joined else 1
+        # Two threads talk to the other nodes, each in a group of its own.
+        groups = [dist.new_group(backend="gloo") if self.size > 1 else None for _ in range(2)]
+        self._main_group, self.average_group = groups
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether there is one node only."""
+        return self.size == 1
+
+    def part_of(self, limit: int | None) -> int | None:
+        """Return this node's part of a limit in updates."""
+        if limit is None:
+            return None
+        return limit // self.size + (self.rank < limit % self.size)
+
+    def sum(self, *numbers: float) -> list[float]:
+        """Return sums over nodes; every node's main thread must call it."""
+        values = torch.tensor(numbers, dtype=torch.float64)
+        if not self.is_alone:
+            dist.all_reduce(values, group=self._main_group)
+        return [float(value) for value in values]
+
+    def average(self, flats: Flats) -> None:
+        """Average buffers over nodes, in place; every node's main thread must call it."""
+        if not self.is_alone:
+            average(flats, self._main_group, self.size)
+
+    def gather(self, state: Any) -> list[Any]:
+        """Return the states of all nodes; every node's main thread must call it."""
+        if self.is_alone:
+            return [state]
+        states: list[Any] = [None] * self.size
+        dist.all_gather_object(states, state, group=self._main_group)
+        return states
+
+
+def average(flats: Flats, group: Any, size: int) -> None:
+    """Average buffers over a group, in place; whole numbers stay those of each node."""
+    for flat in flats.values():
+        if flat.is_floating_point():
+            dist.all_reduce(flat, group=group)
+            flat /= size
+
+
+class Averager(threading.Thread):
+    """Averages the shared parameters over nodes every so many updates of this node.
+
+    Arguments
+    ---------
+    params : Flats
+        The shared parameters.
+    nodes : Nodes
+        All nodes.
+    every : int
+        Updates of this node between two averages.
+    momentum : float
+        Of the steps that averages take from one to the next.
+    """
+
+    def __init__(self, params: Flats, nodes: Nodes, *, every: int, momentum: float) -> None:
+        super().__init__(name="hogwild-averager", daemon=True)
+        self._params, self._nodes = params, nodes
+        self._every, self._momentum = every, momentum
+        self._is_due = threading.Event()
+        self._is_over = False
+        self._updates = 0
+        self._last: Flats = cloned(params)
+        self._speed = {dtype: torch.zeros_like(flat) for dtype, flat in self._last.items()}
+        self.failure: BaseException | None = None
+        self.num_averages = 0
+
+    def note(self, updates: int) -> None:
+        """Note this node's number of updates; it may be time for an average."""
+        if updates - self._updates >= self._every:
+            self._updates = updates
+            self._is_due.set()
+
+    def finish(self) -> None:
+        """Take part until all nodes have finished, and end."""
+        self._is_over = True
+        self._is_due.set()
+        self.join()
+
+    def run(self) -> None:
+        """Average until all nodes have finished."""
+        try:
+            while self._round():
+                self.num_averages += 1
+        except RuntimeError as error:  # the connection to a node is lost
+            self.failure = error
+
+    @torch.no_grad()
+    def _round(self) -> bool:
+        self._is_due.wait()
+        if not self._is_over:
+            self._is_due.clear()
+        group, size = self._nodes.average_group, self._nodes.size
+        is_over = torch.tensor([float(self._is_over)])
+        dist.all_reduce(is_over, group=group)
+        taken = cloned(self._params)
+        mean = {dtype: flat.clone() for dtype, flat in taken.items()}
+        average(mean, group, size)
+        if is_over.item() == size:
+            return False
+        for dtype, target in self._params.items():
+            step = mean[dtype] - self._last[dtype]
+            self._speed[dtype].mul_(self._momentum).add_(step)
+            aim = self._last[dtype] + self._speed[dtype] if self._momentum else mean[dtype]
+            self._last[dtype] = aim
+            target.add_((aim - taken[dtype]).to(target.device))
+        return True
