@@ -10,6 +10,7 @@ from typing import Any
 
 from speechbrain import Stage
 
+from hogwild.advice import warn
 from hogwild.coordinator import Coordinator
 from hogwild.counters import SKIPPED, UPDATES, Counters
 from hogwild.crew import Crew
@@ -104,16 +105,14 @@ class Session:
     ) -> None:
         self.brain, self.options, self._state = brain, options, state
         self._nodes = state.nodes
-        shared = SharedModel(brain.modules, brain.optimizers_dict or {}, options)
+        optimizers = brain.optimizers_dict or {}
+        warn(brain.modules, optimizers.values(), options.num_workers)
+        shared = SharedModel(brain.modules, optimizers, options)
         counters, leases = Counters(options.num_workers), Leases(items.of, options.num_workers)
         ema = None
         if options.ema_decay is not None:
-            ema = Ema(
-                shared.params,
-                decay=options.ema_decay,
-                every=options.ema_every,
-                updates=brain.optimizer_step,
-            )
+            decay, updates = options.ema_decay, brain.optimizer_step
+            ema = Ema(shared.params, decay=decay, every=options.ema_every, updates=updates)
         self.memory = Memory(shared, counters, leases, ema)
         if state.loaded is None and self._nodes.rank == 0:  # the plain trainer's
             counters.counts[0, UPDATES] = brain.optimizer_step

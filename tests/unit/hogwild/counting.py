@@ -138,6 +138,11 @@ class Fate:
             signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-4, 0.03))
             return
 
+    def is_slow(self) -> None:
+        """Worker 1 sleeps before each batch."""
+        if self.worker == 1:
+            time.sleep(0.05)
+
     def raises(self) -> None:
         """Raise at the third batch of worker 1."""
         if self.worker == 1 and self.num_batches == 3:

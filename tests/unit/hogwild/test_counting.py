@@ -31,6 +31,13 @@ def test_accumulation_flushes_what_is_left_at_the_epochs_end():
     assert all(param < 0 for param in brain.modules.parameters())
 
 
+def test_slow_worker_takes_fewer():
+    brain, figures = count(Task(60, fate="is_slow"), epochs=1)
+    fast, slow = figures[-1]["updates_by_worker"]
+    assert fast > slow
+    assert times_applied(brain) == [1] * 60
+
+
 def test_limit_in_updates_is_exact():
     brain, _ = count(Task(size=20), epochs=3, hparams={"max_updates": 33})
     assert brain.optimizer_step == 33

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from speechbrain.nnet.schedulers import StepScheduler
 
 from tests.unit.hogwild.toy_run import Toy, train
 from tests.unit.recipes.common.toy import ToyLoader, make_batches, weights
@@ -22,8 +23,9 @@ def assert_equal_states(one, other):
     [
         Toy({"dropout": 0.3, "run_opts": {"grad_accumulation_factor": 2}}, schedule=True),
         Toy({"norm": True, "hparams": {"max_updates": 15}}, optimizer="sgd"),
+        Toy({"hparams": {"valid_schedule": StepScheduler(0.02, 0.5, 1)}}),
     ],
-    ids=["accumulation_schedule_dropout", "batchnorm_momentum_limit"],
+    ids=["accumulation_schedule_dropout", "batchnorm_momentum_limit", "rate_by_epoch"],
 )
 def test_one_worker_equals_plain_trainer(toy):
     plain, counter = toy.make()

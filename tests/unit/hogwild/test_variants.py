@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from hogwild.advice import advices
 from hogwild.flat import FlatLayout
 from hogwild.optimizer_state import OptimizerStates, probe
 from hogwild.options import HogwildOptions
@@ -78,6 +79,21 @@ def test_average_is_validated_with_its_own_parameters():
     assert len(seen) == 2
     assert not torch.equal(seen[-1], weights(ran.brain))
     assert torch.allclose(seen[-1], weights(ran.brain), atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "num_workers", "num"),
+    [
+        (torch.optim.Adam, {}, 4, 0),
+        (torch.optim.Adam, {}, 9, 1),
+        (torch.optim.SGD, {"momentum": 0.9}, 1, 0),
+        (torch.optim.SGD, {"momentum": 0.9}, 3, 2),
+    ],
+)
+def test_what_goes_wrong_is_told(kind, options, num_workers, num):
+    net = Net()
+    found = list(advices(net, [kind(net.parameters(), lr=0.1, **options)], num_workers))
+    assert len(found) == num
 
 
 def test_options_tell_all_faults_at_once():
