@@ -16,11 +16,11 @@ MOST_WORKERS = 4
 
 def warn(modules: nn.Module, optimizers: Iterable[Optimizer], num_workers: int) -> None:
     """Log what is likely to go wrong with so many workers."""
-    for advice in advices(modules, list(optimizers), num_workers):
+    for advice in hints(modules, list(optimizers), num_workers):
         logger.warning("hogwild: %s", advice)
 
 
-def advices(modules: nn.Module, optimizers: list[Optimizer], num_workers: int) -> Iterator[str]:
+def hints(modules: nn.Module, optimizers: list[Optimizer], num_workers: int) -> Iterator[str]:
     """Yield what is likely to go wrong.
 
     Asynchrony acts like momentum by itself (Mitliagkas et al. 2016); plain SGD on recurrent models
