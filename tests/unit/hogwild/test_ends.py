@@ -27,6 +27,11 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to jobs in the background: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("number", "method"),
     [
@@ -39,7 +44,12 @@ def children(pid: int) -> list[int]:
 def test_workers_end_with_their_parent(number, method):
     command = [sys.executable, "-m", "tests.unit.hogwild.endless", method]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+        preexec_fn=heed_interrupts,
     ) as parent:
         try:
             assert parent.stdout is not None
