@@ -9,7 +9,7 @@ from benchmarks.measuring import head, median_of, spread_of, table
 Row = Mapping[str, Any]
 ABOUT = """\
 What is the same for all: the same utterances as the same FLAC files, decoded by soundfile to
-float32 in [-1, 1) (ours: to int16, made float32 in the consumer), padded with zeros to the longest
+float32 in [-1, 1) (ours by libsndfile itself), padded with zeros to the longest
 of the batch, texts and speakers beside them, in a shuffled order; each pass is checked to hold
 every utterance once and all of the audio. The clock runs from the request for the first batch to
 the end of the pass: the start of loader workers counts, reading the index or manifest (`made`)
