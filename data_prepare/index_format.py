@@ -238,7 +238,8 @@ def load_rows(folder: Path) -> npt.NDArray[np.void]:
         rows: npt.NDArray[np.void] = np.load(folder / ROWS_NAME, mmap_mode="r", allow_pickle=False)
     except OSError:
         raise
-    except Exception as error:  # numpy parses the header as Python, with all of its errors
+    # Reason: numpy parses the header as Python text, so damage can raise any error; told as ours.
+    except Exception as error:
         raise ValueError(f"index {folder}: {ROWS_NAME}: {error}; {REMEDY}") from error
     return rows
 

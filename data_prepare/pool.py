@@ -153,7 +153,7 @@ def worker_pool(num_jobs: int) -> Iterator[SerialExecutor | ProcessWorkers]:
     with _hidden_main():
         try:
             yield workers
-        except Exception:
+        except Exception:  # reason: whatever the caller raised, it is raised again after the end
             workers.shutdown(cancel_futures=True)
             raise
         except BaseException:

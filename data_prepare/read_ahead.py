@@ -206,7 +206,7 @@ class _Chunk:
         except OSError:
             # Each request is read by itself then, and the one concerned meets the error.
             self._found = {}
-        except Exception as error:  # noqa: BLE001 - raised where the bytes are wanted
+        except Exception as error:  # noqa: BLE001 - reason: raised again where the bytes are wanted
             self._error = error
         finally:
             self._is_done.set()

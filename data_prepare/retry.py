@@ -160,6 +160,8 @@ class Retrier:
         for number in range(1, self.options.max_tries + 1):
             try:
                 return request()
+            # Reason: every package behind fsspec has errors of its own; `may_pass` judges them,
+            # and all end up as the cause of a StorageError or in another try.
             except Exception as error:
                 last = error
                 if not may_pass(error):

@@ -18,5 +18,6 @@ def shared_data() -> Path:
     """Folder with real recordings beside the project; the test skips where it is absent."""
     folder = ROOT.parent / "shared" / "data"
     if not (folder / "manifest.jsonl").is_file():
+        # The recordings are under licences of their own and lie beside the project, not in it.
         pytest.skip(f"no real recordings: {folder}/manifest.jsonl is absent")
     return folder

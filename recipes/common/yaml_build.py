@@ -28,7 +28,7 @@ class _NamingLoader(Loader):
             return super().construct_object(node, deep=deep)
         except BuildError:
             raise
-        except Exception as error:  # any constructor error: re-raised with its key
+        except Exception as error:  # reason: any constructor may fail; re-raised with its key
             tag = str(getattr(node.tag, "value", None) or node.tag)
             path = self._paths.get(id(node), "?")
             raise BuildError(f"{path} ({tag}): {type(error).__name__}: {error}") from error

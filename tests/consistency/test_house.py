@@ -108,14 +108,14 @@ def test_the_default_needs_no_extra():
 @pytest.mark.parametrize("name", MAX_LINES)
 def test_entry_file_stays_small(name):
     path = ROOT / name
-    if not path.is_file():
-        pytest.skip(f"no {name}")
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES[name]
 
 
 def test_gitignore_swallows_no_source():
     for line in lines_of(ROOT / ".gitignore"):
-        assert line.startswith("/") or line in ("__pycache__/", "*.egg-info/"), line
+        # A slash before the last character ties a pattern to this folder.
+        is_tied = "/" in line.removesuffix("/")
+        assert is_tied or line in ("__pycache__/", "*.egg-info/"), line
 
 
 def test_gate_lints_and_tests():
@@ -130,6 +130,6 @@ def test_gate_lints_and_tests():
 def test_git_holds_no_binaries_and_nothing_large():
     script = [sys.executable, "tests/large_files.py"]
     if not (ROOT / ".git").exists():
-        pytest.skip("no git repository")
+        pytest.skip("no git repository: an archive of the sources holds no history to look at")
     done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

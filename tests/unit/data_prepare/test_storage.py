@@ -45,11 +45,11 @@ def test_remote_address_joins_names_before_the_query_and_hides_it():
     ("address", "path"),
     [
         ("work/shards", "work/shards"),
-        ("/work/../shards", "/work/../shards"),
+        ("/data/../shards", "/data/../shards"),
         ("./a:b", "a:b"),
-        ("file:///work/a%20b", "/work/a b"),
-        ("file://localhost/work", "/work"),
-        (Path("/work/x"), "/work/x"),
+        ("file:///data/a%20b", "/data/a b"),
+        ("file://localhost/data", "/data"),
+        (Path("/data/x"), "/data/x"),
     ],
 )
 def test_parse_local_address(address, path):

@@ -181,7 +181,10 @@ def test_trap_18_rnn_flattens_its_weights_in_every_forward_upstream():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="trap 18 needs a CUDA device")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(),
+    reason="trap 18 (flatten_parameters) needs a CUDA device, and there is none",
+)
 def test_trap_18_flattening_moves_weights_to_another_storage():
     rnn = LSTM(hidden_size=4, input_size=3).cuda()
     weight = rnn.rnn.weight_ih_l0
