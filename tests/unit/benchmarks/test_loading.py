@@ -1,6 +1,9 @@
 """The loading benchmark in its smallest form: every contestant delivers, the report is written."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -51,10 +54,34 @@ def test_command_writes_a_report(work, tmp_path, monkeypatch):
     (path,) = tmp_path.glob("*-loading-cold-30s.json")
     record = json.loads(path.read_text())
     assert record["passes"][0]["utterances"] == NUM_UTTERANCES
-    assert record["memory"][0]["worker_uss_mib"] > 0
+    assert record["memory"][0]["main_uss_mib"] > 0
     report = path.with_suffix(".md").read_text()
     assert "| ours |" in report
     assert record["commit"] is None or record["commit"] in report
+
+
+PARENT = """
+import subprocess, sys
+hold = "import sys; block = bytearray({} << 20); sys.stdin.read()"
+for mib in (1, 64):
+    subprocess.Popen([sys.executable, "-c", hold.format(mib)], stdin=subprocess.PIPE)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.multiproc
+def test_peak_memory_is_that_of_the_process_and_of_its_largest_child():
+    with (
+        subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE) as parent,
+        measuring.PeakMemory(parent.pid) as memory,
+    ):
+        while memory.summary().get("worker_uss_mib", 0) < 64:
+            time.sleep(0.01)
+        parent.communicate()
+    assert len(memory.peaks) == 3
+    found = memory.summary()
+    assert 1 < found["main_uss_mib"] < 64
+    assert 64 < found["worker_uss_mib"] < 64 + 50
 
 
 def test_resident_share_is_all_of_a_file_just_read(work):
