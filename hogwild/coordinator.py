@@ -5,7 +5,6 @@ It never waits for a validation, and a validation never waits for it.
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 import threading
@@ -15,6 +14,8 @@ from typing import Any
 
 from hogwild.counters import BATCHES, ITEMS
 from hogwild.crew import Crew, Member, WorkerError
+from hogwild.groups import Groups
+from hogwild.items import Item
 from hogwild.nodes import Averager
 from hogwild.options import HogwildOptions
 from hogwild.snapshot import Memory, Snapshot
@@ -71,7 +72,6 @@ class Coordinator(threading.Thread):
         self._reason: Any = None
         self._asked: set[int] = set()
         self._question = 0
-        self._is_final = False
         self._rng: list[Any] = [None] * options.num_workers
 
     # --- called by the main thread ------------------------------------------------------------
@@ -117,7 +117,7 @@ class Coordinator(threading.Thread):
         try:
             self._crew.begin()
             while not self._is_stopping:
-                self._serve()
+                self.serve()
         except BaseException as error:  # noqa: BLE001 - handed on to the main thread
             self._is_urgent, self.failure = True, error
             self.events.put(error)
@@ -125,7 +125,8 @@ class Coordinator(threading.Thread):
         finally:
             self._crew.end(is_urgent=self._is_urgent)
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
+        """Hear the workers, hand out batches, and take a snapshot if it is due."""
         timeout_s = self._options.worker_timeout_s
         wait_s = None if timeout_s is None else min(1.0, timeout_s / 4)
         for thing in self._crew.wait(self._wake_read, timeout_s=wait_s):
@@ -147,11 +148,12 @@ class Coordinator(threading.Thread):
         for kind, content in member.heard():
             member.note_progress()
             if kind == "ready":
-                member.is_ready, member.group_size = True, content
+                member.is_ready, member.groups = True, Groups(content)
                 if all(other.is_ready for other in self._crew.members):
                     self.has_begun.set()
             elif kind == "applied":
                 self._leases.note_applied(member.number, content)
+                member.groups.note_applied(content)
             elif kind == "state":
                 self._note_state(member, *content)
             elif kind == "report":
@@ -200,39 +202,28 @@ class Coordinator(threading.Thread):
             self._leases.open(epoch)
 
     def _hand_out(self) -> None:
-        while True:
-            able = [member for member in self._crew.members if self._may_lease(member)]
+        while (item := self._leases.next_item()) is not None:
+            able = [member for member in self._crew.members if self._may_lease(member, item)]
             if not able:
                 break
             member = min(able, key=lambda m: self._leases.held(m.number))
-            item = self._leases.lease(member.number)
-            if item is None:
-                break
-            if item.epoch > self._epoch:
-                self._flush(member)
-            member.unflushed.add(item.epoch)
-            member.tell("item", item)
-        if not self._leases.has_waiting(self._epoch):
-            for member in self._crew.members:
-                self._flush(member)
+            member.groups.add(item)
+            member.tell("item", self._leases.lease(member.number))
+        for member in self._crew.members:
+            epoch = member.groups.open_epoch
+            if epoch is not None and not self._leases.has_waiting(epoch):
+                member.groups.close()  # else the group would wait for items that do not come
+                member.tell("flush")
 
-    def _flush(self, member: Member) -> None:
-        # An incomplete group must not wait for batches of its epoch that do not come.
-        if any(epoch <= self._epoch for epoch in member.unflushed):
-            member.unflushed.clear()
-            member.tell("flush")
-
-    def _may_lease(self, member: Member) -> bool:
-        depth = self._options.prefetch + member.group_size
+    def _may_lease(self, member: Member, item: Item) -> bool:
+        depth = self._options.prefetch + member.groups.size
         if not member.is_ready or self._leases.held(member.number) >= depth:
             return False
         if self._max_updates is None:
             return True
-        groups = sum(
-            math.ceil((self._leases.held(other.number) + (other is member)) / other.group_size)
-            for other in self._crew.members
-        )
-        return self._counters.total_updates + groups <= self._max_updates
+        to_come = sum(len(other.groups) for other in self._crew.members)
+        to_come += member.groups.would_begin(item)
+        return self._counters.total_updates + to_come <= self._max_updates
 
     # --- snapshots ----------------------------------------------------------------------------
 
@@ -246,30 +237,24 @@ class Coordinator(threading.Thread):
                 raise RuntimeError("hogwild: lost a node") from self._averager.failure
         is_limit = self._max_updates is not None and updates >= self._max_updates
         if self._reason is not None:
-            if is_limit and not self._is_final:
-                self._tell_question(is_final=True)
-        elif self._is_awaited and self._leases.is_complete(self._epoch):
+            return
+        if self._is_awaited and self._leases.is_complete(self._epoch):
             self._ask("epoch")
         elif self._is_awaited and is_limit:
-            self._ask("limit", is_final=True)
+            self._ask("limit")
         elif self._save_every and self._num_unsaved() >= self._save_every:
             self._ask("save")
 
     def _num_unsaved(self) -> int:
         return self._counters.total(BATCHES) - self._saved_batches
 
-    def _ask(self, reason: Any, *, is_final: bool = False) -> None:
+    def _ask(self, reason: Any) -> None:
         self._reason = reason
         self._question += 1
         self._asked = {member.number for member in self._crew.members if member.is_ready}
-        self._tell_question(is_final=is_final)
-
-    def _tell_question(self, *, is_final: bool) -> None:
-        # Final: no batch will come that completes a group, so answer within it.
-        self._is_final = is_final
         for member in self._crew.members:
             if member.number in self._asked:
-                member.tell("ask", (self._question, is_final))
+                member.tell("ask", self._question)
 
     def _take_snapshot(self) -> None:
         reason, self._reason = self._reason, None

@@ -9,6 +9,7 @@ from multiprocessing import connection
 from multiprocessing.connection import Connection
 from typing import Any
 
+from hogwild.groups import Groups
 from hogwild.worker import WorkerStart, work
 
 GRACE_S = 5.0
@@ -34,16 +35,15 @@ class Member:
         self.incarnation = -1
         self.process: Any = None
         self.pipe: Connection
-        self.group_size = 1
+        self.groups = Groups()
         self.is_ready = False
-        self.unflushed: set[int] = set()
         self.progress_at_s = 0.0
 
     def begin(self, context: Any, start: WorkerStart) -> None:
         """Start the process."""
         self.incarnation = start.incarnation
         self.is_ready = False
-        self.unflushed.clear()
+        self.groups = Groups()
         self.pipe, theirs = context.Pipe()
         name = f"hogwild-{self.number}"
         # A daemon: should this process end without a word, Python ends it.

@@ -29,18 +29,12 @@ class Inbox:
         self._pipe, self._batches = pipe, batches
         self._queue: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self.asked = 0
-        self.is_final = False
         self.may_go = threading.Event()
         threading.Thread(target=self._receive, name="hogwild-inbox", daemon=True).start()
 
     def get(self) -> tuple[str, Any]:
         """Wait for the next message."""
         return self._queue.get()
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no message waits."""
-        return self._queue.empty()
 
     def _receive(self) -> None:
         while True:
@@ -59,7 +53,7 @@ class Inbox:
             batch = self._batches.fetch(content.number, pass_number=content.pass_number)
             self._queue.put((kind, (content, batch)))
         elif kind == "ask":
-            self.asked, self.is_final = content
+            self.asked = content
             self._queue.put(("wake", None))
         elif kind == "go":
             self.may_go.set()

@@ -38,7 +38,7 @@ class Leases:
     def __init__(self, items_of: Callable[[int], list[Item]], num_workers: int) -> None:
         self._items_of = items_of
         self._epochs: dict[int, OpenEpoch] = {}
-        self._returned: list[Item] = []
+        self._returned: deque[Item] = deque()
         self._held: list[deque[Item]] = [deque() for _ in range(num_workers)]
         self._applied = [0] * num_workers
         self.num_given_out_again = 0
@@ -65,17 +65,22 @@ class Leases:
         """Return how many items of an open epoch were applied."""
         return len(self._epochs[epoch].applied) if epoch in self._epochs else 0
 
-    def lease(self, worker: int) -> Item | None:
-        """Return the next item for a worker: returned ones first; None if none waits."""
-        if self._returned:
-            item = self._returned.pop(0)
-        else:
-            waiting = [e.waiting for _, e in sorted(self._epochs.items()) if e.waiting]
-            if not waiting:
-                return None
-            item = waiting[0].popleft()
+    def next_item(self) -> Item | None:
+        """Return the item that is leased next: returned ones first; None if none waits."""
+        waiting = self._first_waiting()
+        return waiting[0] if waiting else None
+
+    def lease(self, worker: int) -> Item:
+        """Give the next item, which there must be, to a worker."""
+        item = self._first_waiting().popleft()
         self._held[worker].append(item)
         return item
+
+    def _first_waiting(self) -> deque[Item]:
+        if self._returned:
+            return self._returned
+        queues = (self._epochs[number].waiting for number in sorted(self._epochs))
+        return next((waiting for waiting in queues if waiting), deque())
 
     def held(self, worker: int) -> int:
         """Return how many items a worker holds."""
@@ -83,7 +88,7 @@ class Leases:
 
     def has_waiting(self, epoch: int) -> bool:
         """Whether items up to an epoch wait for a worker."""
-        if self._returned:
+        if any(item.epoch <= epoch for item in self._returned):
             return True
         return any(e.waiting for number, e in self._epochs.items() if number <= epoch)
 

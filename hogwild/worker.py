@@ -197,9 +197,9 @@ class Worker:
             self._pipe.send(("applied", applied))
 
     def _answer(self) -> None:
-        # Between two updates only; at the end of the run a group may stay incomplete.
+        # Between two updates only; the parent sees to it that no group stays incomplete.
         inbox = self._inbox
-        if inbox.asked == self._answered or (self._pusher.num_pending and not inbox.is_final):
+        if inbox.asked == self._answered or self._pusher.num_pending:
             return
         self._answered = inbox.asked
         inbox.may_go.clear()

@@ -17,7 +17,7 @@ from tests.integration.commands import (
 )
 from tests.integration.conftest import MainJob
 
-pytestmark = [pytest.mark.multiproc, pytest.mark.slow]
+pytestmark = pytest.mark.multiproc
 
 
 def hogwild_command(output: Path, **options: Any) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from hogwild.crew import WorkerError
 from tests.unit.hogwild.counting import Numbered, Task, count, times_applied
 
-pytestmark = [pytest.mark.multiproc, pytest.mark.slow]
+pytestmark = pytest.mark.multiproc
 PAUSE_S = 0.002
 
 

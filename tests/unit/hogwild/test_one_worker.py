@@ -7,7 +7,7 @@ from speechbrain.nnet.schedulers import StepScheduler
 from tests.unit.hogwild.toy_run import Toy, train
 from tests.unit.recipes.common.toy import ToyLoader, make_batches, weights
 
-pytestmark = [pytest.mark.multiproc, pytest.mark.slow]
+pytestmark = pytest.mark.multiproc
 
 
 def assert_equal_states(one, other):

@@ -8,7 +8,7 @@ from tests.unit.hogwild.counting import Numbered, Task, count, times_applied
 from tests.unit.hogwild.toy_run import Toy, train
 from tests.unit.recipes.common.toy import ToyLoader, make_batches, weights
 
-pytestmark = [pytest.mark.multiproc, pytest.mark.slow]
+pytestmark = pytest.mark.multiproc
 
 
 @pytest.mark.parametrize("stop_at", [5, 14])

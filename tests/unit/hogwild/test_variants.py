@@ -10,7 +10,7 @@ from hogwild.options import HogwildOptions
 from tests.unit.hogwild.toy_run import Toy, make_noting_trainee, train
 from tests.unit.recipes.common.toy import Net, ToyLoader, make_batches, weights
 
-pytestmark = [pytest.mark.multiproc, pytest.mark.slow]
+pytestmark = pytest.mark.multiproc
 LONG = Toy({"norm": True}, sizes=tuple([4, 3, 5, 2] * 8), rate=0.01)
 
 
