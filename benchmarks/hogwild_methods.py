@@ -133,12 +133,14 @@ def hogwild(
     factory: Any = make_trainee,
     **options: Any,
 ) -> Found:
-    """Train by hogwild.launch; also staleness, lost updates, restarts."""
+    """Train by hogwild.launch; also staleness, lost updates, deaths in the epoch that counts."""
     ended_s: list[float] = []
+    deaths: list[int] = []
     figures: Found = {}
 
     def note(found: Found) -> None:
         ended_s.append(time.monotonic())
+        deaths.append(found["restarts"])
         figures.update(found)
 
     with killing(kill_every_s):
@@ -153,7 +155,8 @@ def hogwild(
             epochs=epochs(),
             on_epoch=note,
         )
-    return {"seconds": ended_s[-1] - ended_s[-2], "loss": brain.train_loss, **figures}
+    own = {"seconds": ended_s[-1] - ended_s[-2], "deaths": deaths[-1] - deaths[-2]}
+    return {**figures, **own, "loss": brain.train_loss}
 
 
 @contextmanager

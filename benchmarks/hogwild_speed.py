@@ -30,6 +30,7 @@ from benchmarks.hogwild_task import Task
 from recipes.common.experiment import git_commit
 from recipes.common.report import machine
 
+DDP, CEILING = "DDP (gloo)", "independent processes (ceiling)"
 RESULTS = Path(__file__).resolve().parent / "results"
 Found = dict[str, Any]
 
@@ -44,10 +45,8 @@ def ways(processes: int) -> dict[str, Callable[[Task], Found]]:
     return {
         "1 process, 1 thread": methods.alone,
         f"1 process, {num} threads": lambda task: methods.alone(task, threads=num),
-        f"{num} independent processes (ceiling)": lambda task: unbound(
-            methods.in_processes(methods.independent, num, task)
-        ),
-        "DDP (gloo)": group(0),
+        CEILING: lambda task: unbound(methods.in_processes(methods.independent, num, task)),
+        DDP: group(0),
         f"local SGD, averages every {methods.AVERAGE_EVERY}": group(methods.AVERAGE_EVERY),
         "PyTorch's example": lambda task: methods.stock_hogwild(task, num),
         "Hogwild": lambda task: methods.hogwild(task, num_workers=num),
@@ -66,37 +65,64 @@ def unbound(found: Found) -> Found:
     return {"seconds": found["seconds_unbound"]}
 
 
-def measure(way: Callable[[Task], Found], task: Task, repeats: int) -> Found:
-    """Return medians of updates and utterances per second, and memory per process."""
-    found, memory = [], []
-    for _ in range(repeats):
-        with tempfile.TemporaryDirectory() as folder:
-            found.append(way(replace(task, folder=folder)))
-            notes = [json.loads(path.read_text()) for path in Path(folder).iterdir()]
-            memory += [note["Pss"] for note in notes]
-    seconds = statistics.median(one["seconds"] for one in found)
-    examples = len(task.fetch(0).id)
-    return {
-        "batches_per_s": task.batches / seconds,
-        "utterances_per_s": task.batches * examples / seconds,
-        "all_batches_per_s": [round(task.batches / one["seconds"], 2) for one in found],
-        "memory_mib": statistics.median(memory) if memory else None,
-        "staleness_mean": found[-1].get("staleness_mean"),
-        "lost_updates_share": found[-1].get("lost_updates_share"),
+def one_epoch(way: Callable[[Task], Found], task: Task) -> Found:
+    """Train in one way; return its figures, with the memory of its processes in MiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = way(replace(task, folder=folder))
+        notes = [json.loads(path.read_text()) for path in Path(folder).iterdir()]
+    for kind in ("Pss", "Private_Dirty"):
+        found[kind] = statistics.median(note[kind] for note in notes) if notes else None
+    return {"batches_per_s": task.batches / found["seconds"], **found}
+
+
+def measure(
+    some: dict[str, Callable[[Task], Found]], task: Task, *, repeats: int, title: str
+) -> Found:
+    """Train in all ways in turn, again and again; return medians, ratios within each turn too."""
+    names = list(some)
+    turns: list[Found] = []
+    for repeat in range(repeats):
+        start = repeat * len(names) // repeats  # another one begins each turn
+        turn = {}
+        for name in names[start:] + names[:start]:
+            turn[name] = one_epoch(some[name], task)
+            rate = turn[name]["batches_per_s"]
+            print(f"{time.strftime('%T')} {title}: {name}: {rate:.1f}", flush=True)
+        turns.append(turn)
+    return {name: _summary(name, turns, examples=len(task.fetch(0).id)) for name in names}
+
+
+def _summary(name: str, turns: Sequence[Found], *, examples: int) -> Found:
+    own = [turn[name] for turn in turns]
+    rates = [one["batches_per_s"] for one in own]
+    row: Found = {
+        "batches_per_s": statistics.median(rates),
+        "utterances_per_s": statistics.median(rates) * examples,
+        "all_batches_per_s": [round(rate, 2) for rate in rates],
     }
+    for base in (DDP, CEILING):
+        if base in turns[0]:
+            ratios = [turn[name]["batches_per_s"] / turn[base]["batches_per_s"] for turn in turns]
+            row[f"to {base}"] = statistics.median(ratios)
+    for key in ("Pss", "Private_Dirty", "staleness_mean", "lost_updates_share"):
+        row[key] = own[-1].get(key)
+    return row
 
 
-def lost_to_kills(task: Task, num: int, every_s: float) -> Found:
+def lost_to_kills(task: Task, num: int, *, every_s: float, repeats: int) -> Found:
     """Return how much longer an epoch takes if a worker is killed now and then."""
-    plain = methods.hogwild(task, num_workers=num)
-    killed = methods.hogwild(task, num_workers=num, kill_every_s=every_s)
-    lost_s = killed["seconds"] - plain["seconds"]
+    plain, killed = [], []
+    for _ in range(repeats):
+        plain.append(methods.hogwild(task, num_workers=num))
+        killed.append(methods.hogwild(task, num_workers=num, kill_every_s=every_s))
+    lost_s = [k["seconds"] - p["seconds"] for p, k in zip(plain, killed, strict=True)]
+    deaths = [one["deaths"] for one in killed]
     return {
         "every_s": every_s,
-        "plain_s": plain["seconds"],
-        "killed_s": killed["seconds"],
-        "kills": killed["restarts"],
-        "lost_s_per_kill": lost_s / max(killed["restarts"], 1),
+        "plain_s": [one["seconds"] for one in plain],
+        "killed_s": [one["seconds"] for one in killed],
+        "deaths": deaths,
+        "lost_s_per_death": sum(lost_s) / max(sum(deaths), 1),
     }
 
 
@@ -105,23 +131,38 @@ def report(record: Found) -> str:
     lines = [f"# {record['name']}", "", f"- command: `{record['command']}`"]
     lines += [f"- date: {record['date']}; commit: {record['commit']}"]
     lines += [f"- machine: {record['machine']['processor']}, {record['machine']['cores']} cores"]
+    lines += [f"- {record['processes']} processes, {record['repeats']} repeats, the ways in turn"]
     lines += ["- batches/s: gradients of one batch each, of all processes; under DDP an update has"]
-    lines += ["  as many as there are processes", ""]
+    lines += [
+        "  as many as there are processes. Ratios: medians of those within a turn. PSS (shared"
+    ]
+    lines += ["  pages by parts) and private pages: MiB of a process that computes", ""]
     for title, table in record["tables"].items():
         lines += [f"## {title}", ""]
-        lines += ["| way | batches/s | to DDP | MiB per process | staleness | lost updates |"]
-        lines += ["|---|--:|--:|--:|--:|--:|"]
-        base = table.get("DDP (gloo)", {}).get("batches_per_s", float("nan"))
+        lines += ["| way | batches/s | utterances/s | to DDP | to ceiling | PSS | private | "]
+        lines[-1] += "staleness | lost updates |"
+        lines += ["|---" + "|--:" * 8 + "|"]
         for name, row in table.items():
-            cells = [f"{row['batches_per_s']:.1f}", f"{row['batches_per_s'] / base:.2f}"]
-            cells += [_shown(row[key]) for key in ("memory_mib", "staleness_mean")]
-            cells += [_shown(row["lost_updates_share"], "{:.1e}")]
+            cells = [
+                _shown(row["batches_per_s"], "{:.1f}"),
+                _shown(row["utterances_per_s"], "{:.0f}"),
+            ]
+            cells += [_shown(row.get(f"to {base}")) for base in (DDP, CEILING)]
+            cells += [_shown(row[key], "{:.0f}") for key in ("Pss", "Private_Dirty")]
+            cells += [_shown(row["staleness_mean"]), _shown(row["lost_updates_share"], "{:.1e}")]
             lines += [f"| {name} | " + " | ".join(cells) + " |"]
         lines += [""]
     lines += ["## Cost of an update, ms", "", "| parameters | way | ms |", "|--:|---|--:|"]
     lines += [f"| {c['parameters']:,} | {c['way']} | {c['ms']:.2f} |" for c in record["push"]]
     lines += ["", "## A worker killed now and then", ""]
-    lines += ["; ".join(f"{key} {_shown(value)}" for key, value in record["kills"].items()), ""]
+    kills = record["kills"]
+    lines += [
+        f"One of the workers is killed every {kills['every_s']:g} s, in turn; the model is ctc."
+    ]
+    lines += ["", "| seconds of an epoch | with kills | deaths |", "|--:|--:|--:|"]
+    for row in zip(kills["plain_s"], kills["killed_s"], kills["deaths"], strict=True):
+        lines += ["| {:.1f} | {:.1f} | {} |".format(*row)]
+    lines += ["", f"Lost per death: {kills['lost_s_per_death']:.2f} s.", ""]
     return "\n".join(lines)
 
 
@@ -145,22 +186,26 @@ def main(argv: Sequence[str]) -> int:
     for model, sleeper in (("ctc", -1), ("mlp", -1), ("ctc", 1)):
         title = model + (", one process asleep half of the time" if sleeper >= 0 else "")
         task = Task(model, batches=sizes[model], sleeper=sleeper)
-        tables[title] = {}
-        for name, way in ways(args.processes).items():
-            if args.only in name and not (sleeper >= 0 and name.startswith("1 process")):
-                tables[title][name] = measure(way, task, repeats)
-                rate = tables[title][name]["batches_per_s"]
-                print(f"{time.strftime('%T')} {title}: {name}: {rate:.1f}", flush=True)
-    kills = (Task("ctc", batches=100), 1.0) if args.quick else (Task("ctc", batches=9000), 30.0)
+        some = {
+            name: way
+            for name, way in ways(args.processes).items()
+            if args.only in name and not (sleeper >= 0 and name.startswith("1 process"))
+        }
+        tables[title] = measure(some, task, repeats=repeats, title=title)
+    long, every_s = (100, 1.0) if args.quick else (6000, 30.0)
     record = {
         "name": f"Asynchronous training: {args.name}",
         "command": shlex.join(["python", "-m", "benchmarks.hogwild_speed", *argv]),
         "date": datetime.now(UTC).date().isoformat(),
         "commit": git_commit(),
         "machine": machine(),
+        "processes": args.processes,
+        "repeats": repeats,
         "tables": tables,
         "push": push_costs([1] if args.quick else [1, 10, 50], repeats=3 if args.quick else 30),
-        "kills": lost_to_kills(kills[0], args.processes, kills[1]),
+        "kills": lost_to_kills(
+            Task("ctc", batches=long), args.processes, every_s=every_s, repeats=min(repeats, 3)
+        ),
     }
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{record['date']}-hogwild_{args.name}.md"

@@ -70,6 +70,7 @@ class Coordinator(threading.Thread):
         self._epoch = 0  # the earliest that is not complete
         self._is_awaited = False
         self._reason: Any = None
+        self._resting: int | None = None
         self._asked: set[int] = set()
         self._question = 0
         self._rng: list[Any] = [None] * options.num_workers
@@ -91,6 +92,16 @@ class Coordinator(threading.Thread):
         def command() -> None:
             if self._reason is None:
                 self._ask("save")
+
+        self._command(command)
+
+    def rest(self, number: int | None) -> None:
+        """Hand no batches to a worker until told otherwise; None: to all again."""
+
+        def command() -> None:
+            self._resting = number
+            if number is not None:
+                self._flush(self._crew.members[number])
 
         self._command(command)
 
@@ -212,12 +223,18 @@ class Coordinator(threading.Thread):
         for member in self._crew.members:
             epoch = member.groups.open_epoch
             if epoch is not None and not self._leases.has_waiting(epoch):
-                member.groups.close()  # else the group would wait for items that do not come
-                member.tell("flush")
+                self._flush(member)
+
+    def _flush(self, member: Member) -> None:
+        # An incomplete group must not wait for items that do not come.
+        if member.groups.open_epoch is not None:
+            member.groups.close()
+            member.tell("flush")
 
     def _may_lease(self, member: Member, item: Item) -> bool:
         depth = self._options.prefetch + member.groups.size
-        if not member.is_ready or self._leases.held(member.number) >= depth:
+        is_free = member.is_ready and member.number != self._resting
+        if not is_free or self._leases.held(member.number) >= depth:
             return False
         if self._max_updates is None:
             return True

@@ -5,6 +5,7 @@ A count that several processes add to loses some of the additions; a sum of rows
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -164,6 +165,28 @@ class Counters:
             own = former[:, epoch % NUM_SUMS]
             own = own[own[:, 0] == epoch]
             self.set_epoch_sums(0, epoch, [own[:, 1].sum(), own[:, 2].sum()])
+
+
+class Speed:
+    """How fast each worker updates, from one look to the next.
+
+    Arguments
+    ---------
+    counters : Counters
+        Of the run.
+    """
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._updates, self._at_s = self._look()
+
+    def _look(self) -> tuple[np.ndarray[Any, Any], float]:
+        return self._counters.counts[:, UPDATES].copy(), time.monotonic()
+
+    def lap(self) -> list[float]:
+        """Return updates per second of wall clock of each worker since the last call."""
+        (before, since_s), (self._updates, self._at_s) = (self._updates, self._at_s), self._look()
+        return [float(num) / (self._at_s - since_s) for num in self._updates - before]
 
 
 def _quantile(histogram: np.ndarray[Any, Any], share: float) -> int:

@@ -12,7 +12,7 @@ from speechbrain import Stage
 
 from hogwild.advice import warn
 from hogwild.coordinator import Coordinator
-from hogwild.counters import SKIPPED, UPDATES, Counters
+from hogwild.counters import SKIPPED, UPDATES, Counters, Speed
 from hogwild.crew import Crew
 from hogwild.ema import Ema
 from hogwild.items import EpochItems
@@ -75,7 +75,7 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
     state = HogwildState(plan_id, nodes)
     if brain.checkpointer is not None:
         brain.checkpointer.add_recoverable("hogwild", state, optional_load=True)
-    brain._wrap_distributed = _leave_unwrapped  # several nodes average, they do not wait (DDP)
+    brain._wrap_distributed = lambda: None  # several nodes average, they do not wait (DDP)
     brain.on_fit_start()
     part = (nodes.rank, nodes.size)
     items = EpochItems(batches.num_batches, batches_per_epoch=batches_per_epoch, part=part)
@@ -119,6 +119,7 @@ class Session:
             counters.canary.fill_(brain.optimizer_step)
         self._rng = state.restore(self.memory)
         counters.num_nodes = self._nodes.size
+        self._speed = Speed(counters)
         self._averager = None
         if not self._nodes.is_alone:
             self._averager = Averager(
@@ -127,7 +128,7 @@ class Session:
                 every=options.average_every,
                 momentum=options.outer_momentum,
             )
-        self._rates = self._own_rates()
+        self._rates = [float(group["lr"]) for group in self._groups()]
         self._coordinator: Coordinator | None = None
         self.on_epoch: Callable[[dict[str, Any]], None] | None = None
         self.validate_average: Callable[[Any, int], None] | None = None
@@ -198,6 +199,7 @@ class Session:
         brain = self.brain
         assert self._coordinator is not None
         self._coordinator.has_begun.wait()  # the clock counts training, not starting
+        self._speed.lap()
         numbers = iter(epochs)
         while not brain.is_finished:
             epoch = next(numbers, None)
@@ -216,13 +218,16 @@ class Session:
             self._publish_rates()
 
     def _validate(self, valid_set: Any, epoch: int, snapshot: Snapshot) -> None:
-        assert self._coordinator is not None
-        watched = None if valid_set is None else Watched(valid_set, self._coordinator)
+        coordinator, brain = self._coordinator, self.brain
+        assert coordinator is not None
+        watched = None if valid_set is None else Watched(valid_set, coordinator)
+        coordinator.rest(0 if self.options.evaluation == "instead" else None)
         if snapshot.ema is not None and watched is not None and self.validate_average is not None:
-            self.memory.put(snapshot.ema, self.brain.modules)
+            self.memory.put(snapshot.ema, brain.modules)
             self.validate_average(watched, epoch)
-            self.memory.put(snapshot.params, self.brain.modules)
-        self.brain._fit_valid(watched, epoch, not self.brain.noprogressbar)
+            self.memory.put(snapshot.params, brain.modules)
+        brain._fit_valid(watched, epoch, not brain.noprogressbar)
+        coordinator.rest(None)
 
     def _wait(self) -> Snapshot:
         assert self._coordinator is not None
@@ -270,14 +275,11 @@ class Session:
 
     # --- learning rates that follow validation ------------------------------------------------
 
-    def _own_rates(self) -> list[float]:
-        return [float(group["lr"]) for group in self._groups()]
-
     def _groups(self) -> list[dict[str, Any]]:
         return groups_of((self.brain.optimizers_dict or {}).values())
 
     def _publish_rates(self) -> None:
-        rates = self._own_rates()
+        rates = [float(group["lr"]) for group in self._groups()]
         if rates != self._rates or self.memory.counters.rates_version == 0:
             self._rates = rates
             self.memory.counters.publish_rates(rates)
@@ -286,13 +288,10 @@ class Session:
         """Return what the workers did since the run began."""
         return {
             **self.memory.counters.figures(),
+            "updates_per_s_by_worker": self._speed.lap(),
             "restarts": self.crew.num_restarts,
             "batches_given_out_again": self.memory.leases.num_given_out_again,
         }
-
-
-def _leave_unwrapped() -> None:
-    """Take the place of a Brain's `_wrap_distributed`."""
 
 
 def _modules_of(*things: Any) -> list[str]:

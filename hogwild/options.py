@@ -28,6 +28,9 @@ class HogwildOptions:
     drain : Literal["auto"] | bool
         True: workers rest while a snapshot is copied, and the next epoch begins after validation;
         a run with one worker is then that of the plain trainer. "auto": for one worker only.
+    evaluation : Literal["beside", "instead"]
+        Where validation runs, always on a copy: in the parent beside all workers, or in the parent
+        instead of worker 0, which rests meanwhile, so that no more processes compute than workers.
     prefetch : int
         Batches that a worker reads ahead; > 0.
     max_restarts : int
@@ -63,6 +66,7 @@ class HogwildOptions:
     lock: Literal["free", "flock"] = "free"
     staleness_power: float = 0.0
     drain: Literal["auto"] | bool = "auto"
+    evaluation: Literal["beside", "instead"] = "beside"
     prefetch: int = 2
     max_restarts: int = 10
     worker_timeout_s: float | None = None
@@ -86,6 +90,7 @@ class HogwildOptions:
             "access": ("direct", "pull_push"),
             "lock": ("free", "flock"),
             "drain": ("auto", True, False),
+            "evaluation": ("beside", "instead"),
             "on_timeout": ("error", "restart"),
             "start_method": ("forkserver", "spawn"),
         }

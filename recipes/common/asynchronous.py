@@ -86,7 +86,12 @@ class WorkerFigures:
         self.latest = figures
         shown = {key: value for key, value in figures.items() if key != "epoch"}
         number = self._brain.optimizer_step
-        self._brain.run_log.stage("hogwild", shown, number=number, epoch=figures["epoch"])
+        log = self._brain.run_log
+        log.stage("hogwild", shown, number=number, epoch=figures["epoch"])
+        log.histogram("hogwild/staleness", figures["staleness_histogram"], number=number)
+        for key in ("updates_per_s_by_worker", "utterances_by_worker"):
+            curves = {f"{key}/{worker}": value for worker, value in enumerate(figures[key])}
+            log.curves("hogwild", curves, number=number)
 
 
 def fix_statistics(brain: StampedeBrain, batches: Any, *, num_batches: int) -> Statistics:

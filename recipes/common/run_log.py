@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -69,7 +69,7 @@ class RunLog:
         if self._last is not None and report.number > self._last[1]:
             values["updates_per_s"] = (report.number - self._last[1]) / (now - self._last[0])
         self._last = (now, report.number)
-        self._curves("train", values, number=report.number)
+        self.curves("train", values, number=report.number)
 
     def stage(
         self,
@@ -107,15 +107,39 @@ class RunLog:
         with (self.output_folder / "train_log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
         logger.info(line)
-        self._curves(name, more, number=number)
+        self.curves(name, more, number=number)
 
-    def _curves(self, name: str, values: Mapping[str, Any], *, number: int) -> None:
+    def curves(self, name: str, values: Mapping[str, Any], *, number: int) -> None:
+        """Add a point to the curves ``name/key`` at update `number`; numbers only."""
+        if not if_main_process():
+            return
         with self._lock:
-            if self._writer is None:
-                self._writer = SummaryWriter(str(self.output_folder / "tensorboard"))
             for key, value in values.items():
                 if isinstance(value, int | float):
-                    self._writer.add_scalar(f"{name}/{key}", value, number)
+                    self._open_writer().add_scalar(f"{name}/{key}", value, number)
+
+    def histogram(self, name: str, counts: Sequence[int], *, number: int) -> None:
+        """Add a histogram of whole numbers: how often 0, 1, 2, ... were seen."""
+        if not if_main_process() or not sum(counts):
+            return
+        values = range(len(counts))
+        with self._lock:
+            self._open_writer().add_histogram_raw(
+                name,
+                min=next(value for value in values if counts[value]),
+                max=len(counts) - 1,
+                num=sum(counts),
+                sum=sum(value * count for value, count in zip(values, counts, strict=True)),
+                sum_squares=sum(v * v * count for v, count in zip(values, counts, strict=True)),
+                bucket_limits=[value + 0.5 for value in values],
+                bucket_counts=list(counts),
+                global_step=number,
+            )
+
+    def _open_writer(self) -> SummaryWriter:
+        if self._writer is None:
+            self._writer = SummaryWriter(str(self.output_folder / "tensorboard"))
+        return self._writer
 
 
 def shown(value: Any) -> str:

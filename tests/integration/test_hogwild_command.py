@@ -63,4 +63,7 @@ def test_global_normalisation_needs_statistics_before_the_start(main_job: MainJo
     assert "statistics_batches: is 0" in done.said
     run(hogwild_command(tmp_path / "fixed", **options, statistics_batches=3)).check()
     saved = parameters(tmp_path / "fixed", "normalize")
-    assert saved["count"] > 0
+    # Two workers have trained on all frames: what they normalise by is still that of 3 batches.
+    assert 0 < saved["count"] <= 3 * SMALL["max_batch_s"] / 0.02
+    for row in ("updates_per_s_by_worker", "staleness_histogram"):
+        assert log_rows(tmp_path / "fixed", "hogwild")[-1][row]

@@ -179,11 +179,19 @@ def simulate(
     )
     crew.begin()
     snapshots = []
+    validates_instead = options.evaluation == "instead"
     ahead = 0 if options.is_drained else 1
     for epoch in range(1, epochs + 1):
+        if validates_instead and epoch > 1:
+            coordinator.rest(0)
         coordinator.await_epoch(epoch, last=min(epoch + ahead, epochs))
         while True:
-            coordinator.serve()
+            try:
+                coordinator.serve()
+            except StuckError:
+                if not validates_instead:
+                    raise
+                coordinator.rest(None)  # the validation has ended
             while not coordinator.events.empty():
                 snapshots.append(coordinator.events.get())
             if snapshots and snapshots[-1].reason != "save" and snapshots[-1].epoch == epoch:

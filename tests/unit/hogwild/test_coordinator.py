@@ -15,6 +15,7 @@ SIZES = {
     "num_workers": st.integers(1, 5),
     "prefetch": st.integers(1, 4),
     "drain": st.booleans(),
+    "evaluation": st.sampled_from(["beside", "instead"]),
     "save_every": st.integers(0, 5),
     "num_deaths": st.integers(0, 6),
     "seed": st.integers(0, 2**32),
@@ -27,29 +28,44 @@ def item(place: int, epoch: int = 1, *, ends_epoch: bool = False) -> Item:
 
 @settings(deadline=None, max_examples=300)
 @given(**SIZES)
-def test_every_item_is_applied_once_per_epoch(num_workers, prefetch, drain, num_deaths, **sizes):
-    options = HogwildOptions(num_workers=num_workers, prefetch=prefetch, drain=drain)
-    applied, _, snapshots = simulate(options, num_deaths=num_deaths, **sizes)
-    epochs, num_items = sizes["epochs"], sizes["num_items"]
+def test_every_item_is_applied_once_per_epoch(
+    num_deaths, num_items, group_size, epochs, save_every, seed, **how
+):
+    applied, _, snapshots = simulate(
+        HogwildOptions(**how),
+        num_items=num_items,
+        group_size=group_size,
+        epochs=epochs,
+        save_every=save_every,
+        num_deaths=num_deaths,
+        seed=seed,
+    )
     whole = {(epoch, place) for epoch in range(1, epochs + 1) for place in range(num_items)}
     assert set(applied) == whole
     assert set(applied.values()) == {1}
     assert [s.epoch for s in snapshots if s.reason == "epoch"] == [*range(1, epochs + 1)]
-    if not sizes["save_every"]:
+    if not save_every:
         assert len(snapshots) == epochs
 
 
 @settings(deadline=None, max_examples=300)
 @given(max_updates=st.integers(1, 30), **SIZES)
-def test_limit_in_updates_is_exact(num_workers, prefetch, drain, max_updates, **sizes):
-    options = HogwildOptions(num_workers=num_workers, prefetch=prefetch, drain=drain)
-    applied, updates, snapshots = simulate(options, max_updates=max_updates, **sizes)
+def test_limit_in_updates_is_exact(max_updates, num_items, group_size, epochs, **more):
+    rest = {name: more.pop(name) for name in ("save_every", "num_deaths", "seed")}
+    applied, updates, snapshots = simulate(
+        HogwildOptions(**more),
+        num_items=num_items,
+        group_size=group_size,
+        epochs=epochs,
+        max_updates=max_updates,
+        **rest,
+    )
     assert set(applied.values()) == {1}
     assert updates <= max_updates
     if snapshots[-1].reason == "limit":
         assert updates == max_updates
     else:
-        assert len(applied) == sizes["epochs"] * sizes["num_items"]
+        assert len(applied) == epochs * num_items
 
 
 def test_groups_end_when_full_and_with_an_epoch():

@@ -7,7 +7,7 @@ from hogwild.advice import hints
 from hogwild.flat import FlatLayout
 from hogwild.optimizer_state import OptimizerStates, probe
 from hogwild.options import HogwildOptions
-from tests.unit.hogwild.toy_run import Toy, make_noting_trainee, train
+from tests.unit.hogwild.toy_run import Toy, falling, make_noting_trainee, train
 from tests.unit.recipes.common.toy import Net, ToyLoader, make_batches, weights
 
 pytestmark = pytest.mark.multiproc
@@ -22,6 +22,7 @@ LONG = Toy({"norm": True}, sizes=tuple([4, 3, 5, 2] * 8), rate=0.01)
         {"share_state": "all", "lock": "flock"},
         {"access": "pull_push", "staleness_power": 0.5},
         {"drain": True},
+        {"evaluation": "instead"},
     ],
     ids=lambda options: "-".join(map(str, options.values())) or "default",
 )
@@ -64,6 +65,24 @@ def test_workers_have_other_random_streams_and_only_the_first_has_the_buffers(tm
     counted = [int(note["num_batches"]) for note in notes]
     assert counted[0] == ran.brain.modules.net.norm.num_batches_tracked
     assert counted == ran.figures[-1]["updates_by_worker"]
+
+
+def test_rate_of_every_update_is_that_of_all_workers_updates():
+    toy = Toy(sizes=tuple([4] * 32), schedule=True)
+    ran = train(toy, epochs=2, num_workers=3, report_every=1)
+    reports = ran.brain.reports
+    assert len(reports) == 64
+    assert {report.number for report in reports} <= set(range(1, 65))
+    assert max(report.number for report in reports) > 40
+    assert [r.rate for r in reports] == pytest.approx([falling(r.number - 1) for r in reports])
+
+
+def test_epochs_and_their_validations_are_the_parents():
+    ran = train(LONG, epochs=3, num_workers=3)
+    assert [figures["epoch"] for figures in ran.figures] == [1, 2, 3]
+    assert [stage for stage, _ in ran.brain.stages] == ["TRAIN", "VALID"] * 3
+    assert all(len(figures["updates_per_s_by_worker"]) == 3 for figures in ran.figures)
+    assert sum(ran.figures[-1]["updates_by_worker"]) == 3 * 32
 
 
 def test_average_is_validated_with_its_own_parameters():

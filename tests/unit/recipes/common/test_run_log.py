@@ -43,3 +43,13 @@ def test_stage_a_resumed_run_appends(tmp_path):
         with RunLog(tmp_path) as log:
             log.stage("valid", {"wer": 1.0}, number=number, epoch=1)
     assert len((tmp_path / "train_log.txt").read_text().splitlines()) == 2
+
+
+def test_histogram_of_whole_numbers_is_that_of_their_counts(tmp_path):
+    with RunLog(tmp_path) as log:
+        log.histogram("hogwild/staleness", [0, 5, 3], number=9)
+        log.histogram("hogwild/nothing", [0, 0], number=9)
+    (event,) = curves(tmp_path).Histograms("hogwild/staleness")
+    shown = event.histogram_value
+    assert (event.step, shown.min, shown.max, shown.num, shown.sum) == (9, 1, 2, 8, 11)
+    assert curves(tmp_path).Tags()["histograms"] == ["hogwild/staleness"]
