@@ -1,5 +1,7 @@
 """The coordinator beside workers that act in every possible order."""
 
+import os
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,6 +10,7 @@ from hogwild.items import Item
 from hogwild.options import HogwildOptions
 from tests.unit.hogwild.simulation import simulate
 
+EXAMPLES = int(os.environ.get("HOGWILD_EXAMPLES", "300"))
 SIZES = {
     "num_items": st.integers(1, 14),
     "group_size": st.integers(1, 5),
@@ -26,7 +29,7 @@ def item(place: int, epoch: int = 1, *, ends_epoch: bool = False) -> Item:
     return Item(epoch, place, 0, place, ends_epoch)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(**SIZES)
 def test_every_item_is_applied_once_per_epoch(
     num_deaths, num_items, group_size, epochs, save_every, seed, **how
@@ -48,7 +51,7 @@ def test_every_item_is_applied_once_per_epoch(
         assert len(snapshots) == epochs
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(max_updates=st.integers(1, 30), **SIZES)
 def test_limit_in_updates_is_exact(max_updates, num_items, group_size, epochs, **more):
     rest = {name: more.pop(name) for name in ("save_every", "num_deaths", "seed")}
@@ -91,3 +94,12 @@ def test_groups_do_not_mix_with_a_later_epoch_but_with_an_earlier_one():
     assert groups.open_epoch == 2
     groups.note_applied(1)
     assert len(groups) == 1
+
+
+def test_groups_of_a_returned_item_are_joined_by_items_of_the_epoch_under_way():
+    groups = Groups(2)
+    for place in range(2):
+        groups.add(item(place, epoch=2))
+    groups.add(item(7, epoch=1))
+    assert groups.open_epoch == 2
+    assert not groups.would_begin(item(2, epoch=2))
