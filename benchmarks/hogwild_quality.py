@@ -62,12 +62,12 @@ def train(way: str, seed: int, folder: Path, options: Sequence[str]) -> Found:
     """Train once; return the figures of the run."""
     command = [*WAYS[way], "--seed", str(seed), "--output_folder", str(folder), *options]
     print(time.strftime("%T"), "$", shlex.join(command[1:]), flush=True)
-    log = folder.with_suffix(".out")
+    log = ROOT / folder.with_suffix(".out")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:
         subprocess.run(command, cwd=ROOT, check=True, stdout=file, stderr=subprocess.STDOUT)
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    lines = (folder / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
+    record = json.loads((ROOT / folder / "run.json").read_text(encoding="utf-8"))
+    lines = (ROOT / folder / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [row for row in map(json.loads, lines) if row["stage"] == "valid"]
     curve = [(row["train_s"] + row["valid_s"], row["wer"]) for row in rows]
     return {"way": way, "seed": seed, "record": record, "curve": curve}
@@ -132,7 +132,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--name", default="quality")
     parser.add_argument("--quick", action="store_true", help="a tiny corpus: does it run?")
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "benchmarks")
+    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks"))
     args = parser.parse_args(own)
     date = datetime.now(UTC).date().isoformat()
     if args.quick:
@@ -141,7 +141,7 @@ def main(argv: Sequence[str]) -> int:
     for seed in args.seeds[:1] if args.quick else args.seeds:
         for way in args.ways:
             folder = args.runs / f"{date}-hogwild_{args.name}-{way}-{seed}"
-            if folder.exists():
+            if (ROOT / folder).exists():
                 parser.error(f"{folder} exists; a benchmark starts from nothing: move it away")
             runs.append(train(way, seed, folder, rest))
     RESULTS.mkdir(parents=True, exist_ok=True)
