@@ -42,14 +42,14 @@ from recipes.common.run_log import RunLog
 
 def fit(
     hparams: Mapping[str, Any], brain: StampedeBrain, *, prepared: Corpus, transforms: Any
-) -> None:
-    """Train, or go on from the last checkpoint."""
+) -> dict[str, Any]:
+    """Train, or go on from the last checkpoint; return figures of the data."""
     corpus = hparams["corpus"]
-    brain.fit(
-        hparams["epoch_counter"],
-        hparams["train_loader"](prepared.split(corpus["train_split"]), transforms=transforms),
-        hparams["valid_loader"](prepared.split(corpus["valid_split"]), transforms=transforms),
-    )
+    data = hparams["train_loader"](prepared.split(corpus["train_split"]), transforms=transforms)
+    valid = hparams["valid_loader"](prepared.split(corpus["valid_split"]), transforms=transforms)
+    figures = data.report()
+    brain.fit(hparams["epoch_counter"], data, valid)
+    return {"train_data": figures}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -71,14 +71,15 @@ def main(argv: Sequence[str]) -> int:
         brain.tokenizer, transforms = prepare_targets(hparams, prepared)
         tests = prepare_tests(hparams, prepared)
         watch.lap("prepare")
+        more = {}
         if not hparams["test_only"]:
-            fit(hparams, brain, prepared=prepared, transforms=transforms)
+            more = fit(hparams, brain, prepared=prepared, transforms=transforms)
         watch.lap("train")
         results = evaluate(hparams, brain, tests=tests, transforms=transforms)
         watch.lap("test")
         if if_main_process():
             folders = {**prepared.splits, **tests}
-            print(record_run(run, brain, watch=watch, results=results, folders=folders))
+            print(record_run(run, brain, watch=watch, results=results, folders=folders, more=more))
     return 0
 
 

@@ -3,8 +3,8 @@
     python train_hogwild.py hparams/train_hogwild.yaml
     torchrun --nproc_per_node=1 --nnodes=2 train_hogwild.py hparams/train_hogwild.yaml
 
-Everything but the updates is train.py's. This process hands out batches, validates and saves; the
-workers train. With one worker the run is train.py's, bit for bit. See docs/hogwild.md.
+This process hands out batches, validates and saves; workers train. All but the updates is
+train.py's; with one worker the run is, bit for bit. See docs/hogwild.md.
 """
 
 import sys
@@ -41,6 +41,7 @@ def make_trainee(
     run_opts = asynchronous.worker_options(run.run_opts, worker, hparams["hogwild"].access)
     brain = job.build_brain(run, run_opts, run_log=asynchronous.NoLog(hparams["output_folder"]))
     asynchronous.take_statistics(brain, statistics)
+    brain.process = worker
     brain.tokenizer, transforms = job.prepare_targets(hparams, prepared)
     data = train_loader(hparams, prepared, transforms)
     return Trainee(brain, data, partial(seed_streams, hparams["seed"]), rng_state, set_rng_state)
@@ -60,7 +61,7 @@ def train(
     prepared: Corpus,
     transforms: Any,
 ) -> dict[str, Any]:
-    """Train, or go on from the last checkpoint; return figures of the workers."""
+    """Train, or go on from the last checkpoint; return figures of data and workers."""
     data = train_loader(hparams, prepared, transforms)
     valid = prepared.split(hparams["corpus"]["valid_split"])
     figures = asynchronous.WorkerFigures(brain)
@@ -82,7 +83,8 @@ def train(
         on_epoch=figures,
         validate_average=partial(asynchronous.validate_average, brain),
     )
-    return figures.latest
+    workers = {**asdict(hparams["hogwild"]), **figures.latest}
+    return {"train_data": data.report(), "hogwild": workers}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -103,9 +105,9 @@ def main(argv: Sequence[str]) -> int:
         brain.tokenizer, transforms = job.prepare_targets(hparams, prepared)
         tests = job.prepare_tests(hparams, prepared)
         watch.lap("prepare")
-        more = {"hogwild": asdict(hparams["hogwild"])}
+        more = {}
         if not hparams["test_only"]:
-            more["hogwild"] |= train(argv, hparams, brain, prepared=prepared, transforms=transforms)
+            more = train(argv, hparams, brain, prepared=prepared, transforms=transforms)
         watch.lap("train")
         results = job.evaluate(hparams, brain, tests=tests, transforms=transforms)
         watch.lap("test")

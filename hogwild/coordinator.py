@@ -5,6 +5,7 @@ It never waits for a validation, and a validation never waits for it.
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import threading
@@ -71,6 +72,7 @@ class Coordinator(threading.Thread):
         self._is_awaited = False
         self._reason: Any = None
         self._resting: int | None = None
+        self._deadline_s = math.inf
         self._asked: set[int] = set()
         self._question = 0
         self._rng: list[Any] = [None] * options.num_workers
@@ -94,6 +96,15 @@ class Coordinator(threading.Thread):
                 self._ask("save")
 
         self._command(command)
+
+    def end_after(self, seconds: float) -> None:
+        """Hand out no batches after so many seconds; infinity: no limit."""
+        self._deadline_s = time.monotonic() + seconds
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether the limit in seconds is reached."""
+        return time.monotonic() >= self._deadline_s
 
     def rest(self, number: int | None) -> None:
         """Hand no batches to a worker until told otherwise; None: to all again."""
@@ -147,7 +158,7 @@ class Coordinator(threading.Thread):
                 os.read(self._wake_read, 4096)
         while not self._commands.empty():
             self._commands.get()()
-        self._mind_hangs()
+        self._crew.mind_hangs(self._options, is_busy=self._leases.held)
         self._hand_out()
         self._mind_progress()
         while self._reason is not None and not self._asked:
@@ -189,22 +200,6 @@ class Coordinator(threading.Thread):
         self._rng[number] = None
         self._crew.restart(member)
 
-    def _mind_hangs(self) -> None:
-        limit_s = self._options.worker_timeout_s
-        for member in self._crew.members if limit_s is not None else ():
-            is_busy = member.is_ready and self._leases.held(member.number)
-            if not is_busy:
-                member.note_progress()
-            elif time.monotonic() - member.progress_at_s > limit_s:  # type: ignore[operator]
-                if self._options.on_timeout == "error":
-                    raise WorkerError(
-                        f"hogwild: worker {member.number} has finished no batch for {limit_s:g} s; "
-                        "expected one within worker_timeout_s; look at what it does (py-spy), "
-                        "raise the limit, or set on_timeout to restart."
-                    )
-                member.process.kill()
-                member.note_progress()
-
     # --- batches ------------------------------------------------------------------------------
 
     def allow(self, last: int) -> None:
@@ -213,7 +208,8 @@ class Coordinator(threading.Thread):
             self._leases.open(epoch)
 
     def _hand_out(self) -> None:
-        while (item := self._leases.next_item()) is not None:
+        is_over = self.is_out_of_time
+        while not is_over and (item := self._leases.next_item()) is not None:
             able = [member for member in self._crew.members if self._may_lease(member, item)]
             if not able:
                 break
@@ -222,7 +218,7 @@ class Coordinator(threading.Thread):
             member.tell("item", self._leases.lease(member.number))
         for member in self._crew.members:
             epoch = member.groups.open_epoch
-            if epoch is not None and not self._leases.has_waiting(epoch):
+            if epoch is not None and (is_over or not self._leases.has_waiting(epoch)):
                 self._flush(member)
 
     def _flush(self, member: Member) -> None:
@@ -238,9 +234,11 @@ class Coordinator(threading.Thread):
             return False
         if self._max_updates is None:
             return True
-        to_come = sum(len(other.groups) for other in self._crew.members)
-        to_come += member.groups.would_begin(item)
+        to_come = self._num_to_come() + member.groups.would_begin(item)
         return self._counters.total_updates + to_come <= self._max_updates
+
+    def _num_to_come(self) -> int:
+        return sum(len(member.groups) for member in self._crew.members)
 
     # --- snapshots ----------------------------------------------------------------------------
 
@@ -253,6 +251,7 @@ class Coordinator(threading.Thread):
             if self._averager.failure is not None:
                 raise RuntimeError("hogwild: lost a node") from self._averager.failure
         is_limit = self._max_updates is not None and updates >= self._max_updates
+        is_limit = is_limit or (self.is_out_of_time and not self._num_to_come())
         if self._reason is not None:
             return
         if self._is_awaited and self._leases.is_complete(self._epoch):

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from hogwild.groups import Groups
+from hogwild.options import HogwildOptions
 from hogwild.worker import WorkerStart, work
 
 GRACE_S = 5.0
@@ -160,6 +161,35 @@ class Crew:
         member.process.close()
         member.pipe.close()
         member.begin(self._context, self._make_start(member.number, member.incarnation + 1))
+
+    def mind_hangs(self, options: HogwildOptions, *, is_busy: Callable[[int], Any]) -> None:
+        """End a worker that has batches and finishes none for too long.
+
+        Arguments
+        ---------
+        options : HogwildOptions
+            The limit in seconds, and what follows.
+        is_busy : Callable[[int], Any]
+            Whether the worker of a number has batches.
+
+        Raises
+        ------
+        WorkerError
+            If ``on_timeout`` says so.
+        """
+        limit_s = options.worker_timeout_s
+        for member in self.members if limit_s is not None else ():
+            if not (member.is_ready and is_busy(member.number)):
+                member.note_progress()
+            elif time.monotonic() - member.progress_at_s > limit_s:  # type: ignore[operator]
+                if options.on_timeout == "error":
+                    raise WorkerError(
+                        f"hogwild: worker {member.number} has finished no batch for {limit_s:g} s; "
+                        "expected one within worker_timeout_s; look at what it does (py-spy), "
+                        "raise the limit, or set on_timeout to restart."
+                    )
+                member.process.kill()
+                member.note_progress()
 
     def end(self, *, is_urgent: bool) -> None:
         """End all workers: at once, or after the batch at hand; returns when all are gone."""

@@ -28,6 +28,7 @@ class Brain(Protocol):
     modules: nn.Module
     optimizers_dict: dict[str, Any] | None
     optimizer_step: int
+    num_utterances: int
     step: int
     train_sums: list[Any]
     train_loss: float
@@ -50,6 +51,8 @@ class Brain(Protocol):
     start_epoch: Callable[..., None]
     end_epoch: Callable[[int], None]
     is_finished: bool
+    is_out_of_time: bool
+    seconds_left: float
 
 
 class Batches(Protocol):

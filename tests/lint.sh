@@ -4,8 +4,8 @@ set -eu
 cd "$(dirname "$0")/.."
 ruff check .
 ruff format --check .
-mypy train.py train_hogwild.py tokenizer_train.py data_prepare recipes hogwild
-pydoclint --style=numpy --quiet --config=pyproject.toml data_prepare recipes hogwild
+mypy ./*.py data_prepare recipes hogwild comparing
+pydoclint --style=numpy --quiet --config=pyproject.toml data_prepare recipes hogwild comparing
 yamllint --strict .
 codespell .
 git ls-files -- '*.sh' .ci/run | xargs shellcheck

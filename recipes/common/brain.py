@@ -10,7 +10,7 @@ from ``speechbrain.Brain`` 1.1.2, and why:
 - clipping is joint over all parameter groups, its bound is checked;
 - an update with a non-finite loss or gradient is skipped on all ranks alike;
 - validation and test data may be shared among ranks, in unequal parts;
-- runs may be limited in updates, stopped early, and resumed bit for bit.
+- runs may be limited in updates or seconds, stopped early, and resumed bit for bit.
 
 One device synchronisation per update remains: whether to apply it must be known.
 """
@@ -18,6 +18,7 @@ One device synchronisation per update remains: whether to apply it must be known
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -112,10 +113,16 @@ class StampedeBrain(SteppingBrain):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the limit in updates is reached or early stopping has decided."""
+        """Whether a limit in updates or seconds is reached, or early stopping has decided."""
         stopping = self.options.early_stopping
         is_stopped = stopping is not None and stopping.should_stop
-        return is_stopped or self._optimizer_step_limit_exceeded
+        return is_stopped or self.is_out_of_time or self._optimizer_step_limit_exceeded
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds of training and validation until ``max_seconds``; infinity without it."""
+        limit_s = self.options.max_seconds
+        return math.inf if limit_s is None else limit_s - self.clock.total_s
 
     # --- the loops ---------------------------------------------------------------------------
 
@@ -160,6 +167,7 @@ class StampedeBrain(SteppingBrain):
         if self.options.seed is not None:
             seed_by_rank(self.options.seed)
         super().on_fit_start()
+        self.is_out_of_time = self.seconds_left <= 0  # the clock has come back with the checkpoint
 
     def start_epoch(self, *, num_batches: int | None) -> None:
         """Begin an epoch with an empty group; ``step`` and sums stay, for an epoch resumed."""
@@ -266,6 +274,7 @@ class StampedeBrain(SteppingBrain):
         state = {
             "step": self.step,
             "optimizer_step": self.optimizer_step,
+            "num_utterances": self.num_utterances,
             "train_sums": self.train_sums,
             "train_loss": self.train_loss,
             "num_skipped": self.nonfinite.num_skipped,
@@ -278,6 +287,7 @@ class StampedeBrain(SteppingBrain):
         del end_of_epoch
         state = json.loads(Path(path).read_text(encoding="utf-8"))
         self.step, self.optimizer_step = state["step"], state["optimizer_step"]
+        self.num_utterances = state["num_utterances"]
         self.train_sums, self.train_loss = state["train_sums"], state["train_loss"]
         self.nonfinite.num_skipped = state["num_skipped"]
         self.nonfinite.in_a_row = state["nonfinite_in_a_row"]

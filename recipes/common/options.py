@@ -11,8 +11,17 @@ from typing import Any
 from recipes.common.early_stopping import EarlyStopping, Mode
 from recipes.common.value_types import fault_of_value
 
-LEAST = {"max_updates": 1, "log_every": 1, "seed": 0, "num_to_keep": 1, "average_best_of": 1}
-"""Smallest values of the options that are counts."""
+LEAST = {
+    "max_updates": 1,
+    "max_seconds": 0,
+    "straggler": 0,
+    "straggler_share": 0,
+    "log_every": 1,
+    "seed": 0,
+    "num_to_keep": 1,
+    "average_best_of": 1,
+}
+"""Smallest values of the options that are numbers."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +33,13 @@ class BrainOptions:
     max_updates : int or None
         Training ends after exactly this many applied updates, counted over restarts; None: no
         limit. SpeechBrain's ``optimizer_step_limit`` is the same and may be given instead.
+    max_seconds : float or None
+        Training ends after so many seconds of training and validation, counted over restarts by
+        the run's clock; None: no limit.
+    straggler : int or None
+        Number of the process (rank, or Hogwild worker) that is slow on purpose; None: none.
+    straggler_share : float
+        Part of the time that it sleeps, within [0, 1).
     log_every : int
         Updates between two lines of the text log and changes of the progress bar.
     seed : int or None
@@ -47,6 +63,9 @@ class BrainOptions:
     """
 
     max_updates: int | None = None
+    max_seconds: float | None = None
+    straggler: int | None = None
+    straggler_share: float = 0.5
     log_every: int = 50
     seed: int | None = None
     update_schedule: Callable[..., Any] | None = None
@@ -95,7 +114,9 @@ class BrainOptions:
             return faults
         for name, least in LEAST.items():
             if given.get(name) is not None and given[name] < least:
-                faults.append(f"{name}: is {given[name]}; expected an int >= {least}.")
+                faults.append(f"{name}: is {given[name]}; expected >= {least}.")
+        if given.get("straggler_share", 0) >= 1:
+            faults.append(f"straggler_share: is {given['straggler_share']}; expected < 1.")
         num_to_keep = given.get("num_to_keep", cls.num_to_keep)
         if given.get("average_best_of", 1) > num_to_keep:
             faults.append(

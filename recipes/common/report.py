@@ -148,6 +148,7 @@ def run_record(
         "device": str(brain.device),
         "parameters": params,
         "updates": brain.optimizer_step,
+        "utterances_trained": brain.num_utterances,
         "updates_skipped": brain.nonfinite.num_skipped,
         "train_loss": brain.train_loss if math.isfinite(brain.train_loss) else None,
         "seconds": {name: round(value, 2) for name, value in watch.seconds.items()},

@@ -11,9 +11,11 @@ import speechbrain as sb
 from speechbrain import Stage
 from torch.optim import Optimizer
 
+from recipes.common.distributed import rank
 from recipes.common.loss import LossSum, check_loss
 from recipes.common.options import BrainOptions, norm_limit, update_limit
 from recipes.common.schedule import UpdateSchedule
+from recipes.common.straggler import Straggler
 from recipes.common.update import (
     LOSS_UNIT,
     GradGroup,
@@ -52,7 +54,16 @@ class SteppingBrain(sb.Brain):
         self.nonfinite = NonFiniteCounter(int(self.nonfinite_patience))
         self.train_sums: list[float] = [0.0, 0]  # loss and units of the epoch, over all ranks
         self.num_batches: int | None = None
+        self.num_utterances = 0  # trained on so far, by all ranks, repetitions counted
+        self.is_out_of_time = False
+        self.process = rank()  # which of those that train together; a straggler is chosen by it
+        self._straggler = Straggler(options.straggler_share)
         self._group = GradGroup()
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds of training and validation until the limit; infinity without one."""
+        return math.inf
 
     def on_update_end(self, report: UpdateReport) -> None:
         """Run after every attempted update, on every rank; override to log it."""
@@ -66,6 +77,8 @@ class SteppingBrain(sb.Brain):
 
     def fit_batch(self, batch: Any) -> LossSum:
         """Add one micro-batch to the group, and update if the group or the epoch ends with it."""
+        if self.options.straggler is not None and self.options.straggler == self.process:
+            self._straggler.rest()
         ends_epoch = self.ends_epoch(batch)
         should_step = ends_epoch or len(self._group) + 1 >= self.grad_accumulation_factor
         self.on_fit_batch_start(batch, should_step)
@@ -95,7 +108,8 @@ class SteppingBrain(sb.Brain):
         for optimizer in optimizers:
             self.scaler.unscale_(optimizer)
         grads = gradients(optimizers)
-        sums = sum_group(group, grads)
+        sums = sum_group(group, grads, wants_end=self.seconds_left <= 0)
+        self.is_out_of_time = sums.num_ending > 0
         is_applied = sums.is_finite and sums.count > 0
         if is_applied:
             scale_gradients(grads, sums, max_norm=self.norm_limit)
@@ -103,6 +117,7 @@ class SteppingBrain(sb.Brain):
                 self.update_schedule.set_rates(optimizers, update=self.optimizer_step)
             self.apply_update(optimizers)
             self.optimizer_step += 1
+            self.num_utterances += sums.num_utterances
             self.train_sums = [self.train_sums[0] + sums.total, self.train_sums[1] + sums.count]
         if optimizers:
             self.scaler.update()

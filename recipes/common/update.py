@@ -32,16 +32,19 @@ class GradGroup:
     """Micro-batches of this rank whose gradients wait for one update."""
 
     count: int = 0
+    num_utterances: int = 0
     ends_epoch: bool = False
     totals: list[Tensor] = field(default_factory=list)
     ids: list[list[str]] = field(default_factory=list)
 
     def add(self, loss: LossSum, batch: Any, *, ends_epoch: bool) -> None:
         """Note one micro-batch after its backward pass."""
+        ids = batch_ids(batch)
         self.count += loss.count
+        self.num_utterances += 0 if getattr(batch, "is_padding", False) else len(ids)
         self.ends_epoch = ends_epoch
         self.totals.append(loss.total.detach())
-        self.ids.append(batch_ids(batch))
+        self.ids.append(ids)
 
     def __len__(self) -> int:
         return len(self.totals)
@@ -83,9 +86,27 @@ class UpdateReport:
 
 @dataclass(frozen=True, slots=True)
 class GroupSums:
-    """Sums of a group over ranks: units, micro-batches with a non-finite loss, loss, raw norm."""
+    """Sums of a group over ranks.
+
+    Arguments
+    ---------
+    count : int
+        Units of the loss.
+    num_utterances : int
+        Utterances, padding batches not counted.
+    num_ending : int
+        Ranks that want training to end after this update.
+    num_bad : int
+        Micro-batches with a non-finite loss.
+    total : float
+        Loss.
+    raw_norm : float
+        Norm of the gradient as DDP gives it.
+    """
 
     count: int
+    num_utterances: int
+    num_ending: int
     num_bad: int
     total: float
     raw_norm: float
@@ -129,7 +150,7 @@ def gradients(optimizers: Iterable[Optimizer]) -> list[Tensor]:
     return [param.grad for param in params.values()]
 
 
-def sum_group(group: GradGroup, grads: Sequence[Tensor]) -> GroupSums:
+def sum_group(group: GradGroup, grads: Sequence[Tensor], *, wants_end: bool = False) -> GroupSums:
     """Sum a group over ranks: one small all_reduce, then one device synchronisation.
 
     The gradient norm is not exchanged: gradients are the same on every rank after DDP's own
@@ -141,6 +162,8 @@ def sum_group(group: GradGroup, grads: Sequence[Tensor]) -> GroupSums:
         This rank's micro-batches; at least one.
     grads : Sequence[Tensor]
         Gradients after their last backward pass.
+    wants_end : bool
+        Whether this rank wants training to end: clocks differ, so all must agree.
 
     Returns
     -------
@@ -156,18 +179,20 @@ def sum_group(group: GradGroup, grads: Sequence[Tensor]) -> GroupSums:
     totals = torch.stack(group.totals).double()
     is_good = totals.isfinite()
     zero = torch.zeros_like(totals)
-    known = torch.tensor([group.count, group.ends_epoch], dtype=torch.float64).to(totals.device)
-    found = torch.stack([(~is_good).sum().double(), torch.where(is_good, totals, zero).sum()])
-    sums = torch.cat([known, found])
+    flags = [group.count, group.ends_epoch, group.num_utterances, wants_end]
+    known = torch.tensor(flags, dtype=torch.float64).to(totals.device)
+    losses = torch.stack([(~is_good).sum().double(), torch.where(is_good, totals, zero).sum()])
+    sums = torch.cat([known, losses])
     norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
     norm = norm.to(device=sums.device, dtype=torch.float64).reshape(1)
-    count, num_last, num_bad, total, raw_norm = torch.cat([all_reduce_sum(sums), norm]).tolist()
+    found = torch.cat([all_reduce_sum(sums), norm]).tolist()
+    count, num_last, num_utterances, num_ending, num_bad = map(round, found[:5])
     if num_last not in (0, world_size()):
         raise RuntimeError(
-            f"update: the epoch ends here on {num_last:.0f} of {world_size()} ranks; expected as "
+            f"update: the epoch ends here on {num_last} of {world_size()} ranks; expected as "
             "many batches on each rank; use data_prepare.stream.ShardLoader."
         )
-    return GroupSums(round(count), round(num_bad), total, raw_norm)
+    return GroupSums(count, num_utterances, num_ending, num_bad, *found[5:])
 
 
 def scale_gradients(grads: Sequence[Tensor], sums: GroupSums, *, max_norm: float) -> None:

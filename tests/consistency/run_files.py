@@ -129,7 +129,8 @@ def code_of(path: Path) -> list[Path]:
     tree = view_of(path).tree
     brain = tree.get("brain_class")
     if brain is None:
-        return [ROOT / "tokenizer_train.py"]
+        name = "compare_training.py" if "comparison" in tree else "tokenizer_train.py"
+        return [ROOT / name]
     module = tag_of(brain).removeprefix("!name:").rpartition(".")[0]
     folder = ROOT.joinpath(*module.split(".")).parent
     assert folder.is_dir(), folder

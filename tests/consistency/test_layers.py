@@ -9,11 +9,12 @@ import pytest
 from tests.conftest import ROOT
 
 ENTRY = {path.stem for path in ROOT.glob("*.py")}
-ROOMS = {"recipes", "data_prepare", "hogwild", "tests", "benchmarks"} | ENTRY
+ROOMS = {"recipes", "data_prepare", "hogwild", "comparing", "tests", "benchmarks"} | ENTRY
 MAY_IMPORT = {
     "data_prepare": {"data_prepare"},
     "hogwild": {"hogwild"},
     "recipes": {"recipes", "data_prepare"},
+    "comparing": {"comparing", "recipes"},
 }
 
 

@@ -140,6 +140,9 @@ class SimulatedCrew:
     def restart(self, member: Member) -> None:
         self.start(member)
 
+    def mind_hangs(self, options: HogwildOptions, *, is_busy: Any) -> None:
+        pass
+
 
 @dataclass
 class SimulatedMemory:

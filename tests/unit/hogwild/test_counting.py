@@ -44,6 +44,20 @@ def test_limit_in_updates_is_exact():
     assert sum(times_applied(brain)) == 33
 
 
+@pytest.mark.parametrize("group", [1, 3])
+def test_limit_in_seconds_ends_in_mid_epoch_and_repeats_nothing(tmp_path, group):
+    task = Task(size=10_000, pause_s=0.01, group=group)
+    valid = [Numbered(0, ["valid"])]
+    brain, figures = count(task, valid=valid, hparams={"max_seconds": 1.0}, folder=tmp_path)
+    applied = times_applied(brain)
+    assert len(figures) == 1
+    assert 10 < brain.num_utterances < 400
+    assert brain.epoch_is_open
+    if group == 1:  # with groups a parameter falls by more than 1
+        assert set(applied) == {0, 1}
+        assert sum(applied) == brain.num_utterances == brain.optimizer_step
+
+
 def test_killed_workers_lose_and_repeat_nothing(tmp_path):
     deaths = 24
     task = Task(300, tmp_path, "dies_at_random", deaths, PAUSE_S)

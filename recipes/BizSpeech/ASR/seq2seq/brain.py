@@ -142,7 +142,8 @@ class ASR(StampedeBrain):
         figures = {name: self.results[name] for name in self.valid_figures}
         if stage == Stage.VALID:
             seconds = {"train_s": self.clock.train_s, "valid_s": self.clock.valid_s}
-            values = {**figures, "train_loss": self.train_loss, **seconds}
+            counts = {"train_loss": self.train_loss, "utterances": self.num_utterances}
+            values = {**figures, **counts, **seconds}
             self.log_stage("valid", values)
             self.finish_validation(figures, epoch=self.epoch)
         else:

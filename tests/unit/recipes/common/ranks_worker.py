@@ -32,6 +32,7 @@ def main(number: int, port: int, folder: Path) -> None:
             "nonfinite": nonfinite(),
             "scores": scores(),
             "unequal": unequal(),
+            "seconds": seconds(),
             "fallback": fallback(folder),
         }
     torch.save(results, folder / f"rank{number}.pt")
@@ -111,6 +112,16 @@ def unequal() -> str:
     except RuntimeError as error:
         return str(error)
     return ""
+
+
+def seconds() -> dict[str, Any]:
+    """Train with a clock of rank 1 that is late, and reaches the limit first."""
+    brain, counter = brain_of(epochs=5, hparams={"max_seconds": 100.0})
+    brain.on_update_end = lambda report: brain.clock._seconds.update(  # type: ignore[method-assign]
+        train=101.0 if rank() == 1 and report.number == 3 else 0.0
+    )
+    brain.fit(counter, dealt())
+    return {"updates": brain.optimizer_step, "utterances": brain.num_utterances}
 
 
 def scores() -> dict[str, Any]:

@@ -67,6 +67,11 @@ def test_unequal_numbers_of_batches_end_both_ranks(ranks):
         assert "epoch ends here on 1 of 2 ranks" in result["unequal"]
 
 
+def test_limit_in_seconds_ends_all_ranks_at_one_update(ranks):
+    for result in ranks:
+        assert result["seconds"] == {"updates": 4, "utterances": sum(ranks_worker.SIZES[:8])}
+
+
 def test_scores_are_merged_and_sorted(ranks):
     for result in ranks:
         assert result["scores"] == {"ids": ["a", "b", "c"], "wer": 50.0}

@@ -73,6 +73,7 @@ def test_run_record_of_a_run_that_only_tests_is_strict_json():
         precision="fp32",
         device="cpu",
         optimizer_step=0,
+        num_utterances=0,
         nonfinite=SimpleNamespace(num_skipped=0),
         train_loss=float("nan"),
         clock=SimpleNamespace(train_s=0.0, valid_s=0.0, target_reached_s=None),

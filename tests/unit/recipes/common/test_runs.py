@@ -166,3 +166,40 @@ def test_loader_without_ends_nor_length_is_refused_if_batches_are_left(monkeypat
     brain, counter = make_brain(run_opts={"grad_accumulation_factor": 2})
     with pytest.raises(RuntimeError, match="1 micro-batches were not applied"):
         brain.fit(counter, ToyLoader(make_batches([2, 2, 2]), has_ends=False))
+
+
+def test_limit_in_seconds_ends_in_mid_epoch_and_goes_on_when_raised(tmp_path, monkeypatch):
+    brain, fit = start(tmp_path, hparams={"max_seconds": 5.0})
+    step = type(brain).apply_update
+
+    def slow_update(self, optimizers):
+        step(self, optimizers)
+        self.clock._seconds["train"] += 1.0  # an update takes a second
+
+    monkeypatch.setattr(type(brain), "apply_update", slow_update)
+    fit()
+    # The clock is looked at before an update: the one after the limit is the last.
+    assert brain.optimizer_step == 6
+    assert [name for name, _ in brain.stages] == ["TRAIN", "VALID", "TRAIN", "VALID"]
+    again, fit = start(tmp_path, hparams={"max_seconds": 5.0})
+    fit()
+    assert again.reports == []
+    raised, fit = start(tmp_path, hparams={"max_seconds": 100.0})
+    fit()
+    straight, fit = start(tmp_path / "straight")
+    fit()
+    assert raised.optimizer_step == straight.optimizer_step == 12
+    assert torch.equal(weights(raised), weights(straight))
+
+
+def test_utterances_are_counted_over_restarts_and_padding_is_not(tmp_path):
+    killed, fit = start(tmp_path, run_opts={"ckpt_interval_steps": 2})
+    killed.kill_after = 5
+    with pytest.raises(KeyboardInterrupt):
+        fit()
+    resumed, fit = start(tmp_path)
+    fit()
+    assert resumed.num_utterances == 3 * sum(SIZES)
+    brain, counter = make_brain(epochs=1)
+    brain.fit(counter, ToyLoader(make_batches([2, 0, 3])))
+    assert brain.num_utterances == 5

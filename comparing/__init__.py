@@ -1,0 +1,1 @@
+"""Runs compared on equal terms, and a ledger of all runs; reads what runs have written."""

@@ -1,0 +1,233 @@
+"""The runs of a comparison: which there are, in what order, and how each is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from comparing.options import Comparison
+from comparing.ways import Way, ways_of
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Arguments
+    ---------
+    variant, budget, way : str, str, str
+        Which combination.
+    seed : int
+        Which repeat.
+    rate : float | None
+        Learning rate; None: that of the run file.
+    folder : Path
+        Output folder, relative to the project's root or absolute.
+    command : Sequence[str]
+        What is run.
+    """
+
+    variant: str
+    budget: str
+    way: str
+    seed: int
+    rate: float | None
+    folder: Path
+    command: Sequence[str]
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        rate = "" if self.rate is None else f", rate {self.rate:g}"
+        return f"{self.variant}, {self.budget}, {self.way}, seed {self.seed}{rate}"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has ended with results."""
+        path = ROOT / self.folder / "run.json"
+        return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8"))["results"])
+
+
+def make_job(
+    what: Comparison,
+    *,
+    folder: Path,
+    way: str,
+    variant: str,
+    budget: str,
+    seed: int,
+    rate: float | None,
+) -> Job:
+    """Return the run of one combination.
+
+    Arguments
+    ---------
+    what : Comparison
+        Of which it is one.
+    folder : Path
+        Where it writes.
+    way, variant, budget : str, str, str
+        Names.
+    seed : int
+        Seed.
+    rate : float | None
+        Learning rate; None: that of the run file.
+
+    Returns
+    -------
+    Job
+        The run.
+    """
+    trained = ways_of(what.processes)[way]
+    run_file = what.hogwild_file if trained.entry == "train_hogwild.py" else what.run_file
+    options = {
+        "seed": seed,
+        "output_folder": str(folder),
+        "noprogressbar": True,
+        **scaled(what, trained),
+        **what.options,
+        **what.budgets[budget],
+        **trained.options,
+        **what.way_options.get(way, {}),
+        **{key: value for key, value in what.variants[variant].items() if key != "budgets"},
+        **({} if rate is None else {what.rate_key: rate}),
+    }
+    return Job(
+        variant, budget, way, seed, rate, folder, [*trained.command, run_file, *words(options)]
+    )
+
+
+def scaled(what: Comparison, way: Way) -> dict[str, Any]:
+    """Return the options that follow from a way's batch and updates."""
+    options: dict[str, Any] = {
+        key: max(1, round(value * way.updates)) for key, value in what.schedule.items()
+    }
+    if way.batch != 1.0:
+        options[what.batch_key] = what.batch * way.batch
+    return options
+
+
+def words(options: Mapping[str, Any]) -> list[str]:
+    """Return options as words of a command line; an option that is a run flag stands alone."""
+    found = []
+    for key, value in options.items():
+        found.append(f"--{key}")
+        if key != "noprogressbar":
+            found.append(value if isinstance(value, str) else _yaml(value))
+    return found
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value)
+    return json.dumps(value)
+
+
+def jobs_of(what: Comparison, folder: Path, rates: Mapping[str, float | None]) -> Iterator[Job]:
+    """Yield all runs; the ways take turns, and each seed begins with another one.
+
+    Arguments
+    ---------
+    what : Comparison
+        What to compare.
+    folder : Path
+        Of the comparison.
+    rates : Mapping[str, float | None]
+        Way -> its learning rate.
+
+    Yields
+    ------
+    Job
+        One run.
+    """
+    for place, seed in enumerate(what.seeds):
+        turn = place % len(what.ways)
+        for variant in what.variants:
+            for budget in what.budgets_of(variant):
+                for way in [*what.ways[turn:], *what.ways[:turn]]:
+                    where = folder / variant / budget / way / f"seed_{seed}"
+                    yield make_job(
+                        what,
+                        folder=where,
+                        way=way,
+                        variant=variant,
+                        budget=budget,
+                        seed=seed,
+                        rate=rates[way],
+                    )
+
+
+def tuning_jobs(what: Comparison, folder: Path) -> Iterator[Job]:
+    """Yield the runs that choose each way's learning rate: first variant, first budget."""
+    variant = next(iter(what.variants))
+    budget = what.budgets_of(variant)[0]
+    for rate in what.rates if len(what.rates) > 1 else ():
+        for way in what.ways:
+            yield make_job(
+                what,
+                folder=folder / "tuning" / way / f"{what.rate_key}_{rate:g}",
+                way=way,
+                variant=variant,
+                budget=budget,
+                seed=what.tuning_seed,
+                rate=rate,
+            )
+
+
+def run(job: Job) -> None:
+    """Run a job to its end, unless it has ended before; one that was killed goes on.
+
+    What it says goes to ``out.txt`` beside its output folder.
+
+    Arguments
+    ---------
+    job : Job
+        The run.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds a run of another command.
+    RuntimeError
+        If it ends with an error.
+    """
+    folder = ROOT / job.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    note, command = folder / "job.txt", shlex.join(["python", *job.command[1:]])
+    if note.is_file() and note.read_text(encoding="utf-8") != command:
+        raise ValueError(
+            f"{job.folder}: holds the run of another command:\n{note.read_text(encoding='utf-8')}\n"
+            f"expected\n{command}\ngive another output_folder, or move this one away."
+        )
+    note.write_text(command, encoding="utf-8")
+    if job.is_done:
+        return
+    said = folder / "out.txt"
+    with said.open("a", encoding="utf-8") as file:
+        done = subprocess.run(
+            job.command,
+            cwd=ROOT,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            check=False,
+            env=_environment(),
+        )
+    if done.returncode != 0:
+        last = "".join(said.read_text(encoding="utf-8").splitlines(keepends=True)[-20:])
+        raise RuntimeError(
+            f"{job.title}: ended with code {done.returncode}; expected 0; see {said}; the last "
+            f"lines:\n{last}\nWhen it is mended, give the same command again: finished runs stay."
+        )
+
+
+def _environment() -> dict[str, str]:
+    # torchrun sets it to 1 with a warning where it is not set; all ways then agree.
+    return {"OMP_NUM_THREADS": "1", **os.environ}

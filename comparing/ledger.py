@@ -1,0 +1,214 @@
+"""A table of all runs under a folder, from their run.json files; nothing is typed in by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import operator
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from comparing.plots import curves_png
+from comparing.records import Record, read_record
+from comparing.tables import Cell, Table
+
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "!=": operator.ne,
+    "<=": operator.le,
+    ">=": operator.ge,
+    "=": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+}
+CONDITION = re.compile(r"(\w+)(!=|<=|>=|=|<|>)(.*)")
+Row = dict[str, Any]
+
+
+def find_runs(folder: Path) -> Iterator[Path]:
+    """Yield the folders of runs under a folder, sorted."""
+    yield from sorted(path.parent for path in folder.rglob("run.json"))
+
+
+def row_of(run: Mapping[str, Any]) -> Row:
+    """Return the columns of a run: how it was trained, and the figures of its first test set.
+
+    Arguments
+    ---------
+    run : Mapping[str, Any]
+        Its run.json.
+
+    Returns
+    -------
+    dict
+        Column -> plain value or None.
+    """
+    test_set, test = next(iter(run["results"].items()), (None, {}))
+    workers = run.get("hogwild") or {}
+    ranks = run.get("world_size", 1)
+    way = "hogwild" if workers else "ddp" if ranks > 1 else "one"
+    figures = {key: value for key, value in test.items() if isinstance(value, int | float)}
+    return {
+        "written": run["written"][:16].replace("T", " "),
+        "run_file": run["run_file"],
+        "way": way,
+        "processes": workers.get("num_workers", ranks),
+        "seed": run["seed"],
+        "precision": run["precision"],
+        "parameters": run["parameters"],
+        "updates": run["updates"],
+        "utterances": run.get("utterances_trained"),
+        "test_set": test_set,
+        **{f"test_{key}": value for key, value in figures.items()},
+        "target_s": run.get("target_reached_s"),
+        "train_s": run["clock_s"]["train"],
+        "valid_s": run["clock_s"]["valid"],
+        "staleness": workers.get("staleness_mean"),
+        "device": run["device"],
+        "machine": run["machine"]["processor"],
+        "commit": (run["commit"] or "")[:10] or None,
+        "command": run["command"],
+    }
+
+
+def conditions(texts: Sequence[str]) -> list[Callable[[Row], bool]]:
+    """Return tests of rows from texts such as "way=hogwild" or "test_wer<20".
+
+    Arguments
+    ---------
+    texts : Sequence[str]
+        Column, operator (= != < > <= >=), value.
+
+    Returns
+    -------
+    list of callable
+        A row without the column fails every test.
+
+    Raises
+    ------
+    ValueError
+        If a text is none of these.
+    """
+    found = []
+    for text in texts:
+        match = CONDITION.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(
+                f"report: condition {text!r}; expected COLUMN and a value, such as way=hogwild or "
+                "'test_wer<20'."
+            )
+        found.append(_condition(*match.groups()))
+    return found
+
+
+def _condition(column: str, sign: str, value: str) -> Callable[[Row], bool]:
+    def holds(row: Row) -> bool:
+        own = row.get(column)
+        if own is None:
+            return False
+        if isinstance(own, int | float):
+            return OPERATORS[sign](float(own), float(value))
+        return OPERATORS[sign](str(own), value)
+
+    return holds
+
+
+class Ledger:
+    """All runs under a folder that meet some conditions.
+
+    Arguments
+    ---------
+    folder : Path
+        Searched, with all folders in it.
+    where : Sequence[str]
+        See :func:`conditions`.
+    metric : str
+        Figure of validations that the curves show.
+
+    Attributes
+    ----------
+    rows : list[Row]
+        Figures by run, newest first.
+    columns : list[str]
+        Those that any run has.
+    faults : dict[str, str]
+        Run -> why it could not be read.
+    """
+
+    def __init__(self, folder: Path, *, where: Sequence[str] = (), metric: str = "wer") -> None:
+        tests = conditions(where)
+        self.folder, self.metric = folder, metric
+        self.rows: list[Row] = []
+        self.faults: dict[str, str] = {}
+        self._records: dict[str, Record | None] = {}
+        for path in find_runs(folder):
+            name = path.relative_to(folder).as_posix()
+            try:
+                row = {"run": name, **row_of(_load(path / "run.json"))}
+            except (KeyError, TypeError, json.JSONDecodeError) as error:
+                self.faults[name] = f"{type(error).__name__}: {error}"
+                continue
+            if all(holds(row) for holds in tests):
+                self.rows.append(row)
+        self.rows.sort(key=lambda row: row["written"], reverse=True)
+        columns = dict.fromkeys(key for row in self.rows for key in row)
+        self.columns = [key for key in columns if any(r.get(key) is not None for r in self.rows)]
+
+    def csv(self) -> str:
+        """Return the table as comma-separated values."""
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, self.columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return buffer.getvalue()
+
+    def curve(self, name: str) -> bytes | None:
+        """Return the learning curve of a run as PNG; None if it was never validated."""
+        try:
+            record = read_record(self.folder / name, metric=self.metric)
+        except ValueError:  # its validations have no such figure
+            return None
+        if not record.curve:
+            return None
+        return curves_png({name: {0: record}}, over="utterances", metric=self.metric, title=name)
+
+    def table(self, links: Mapping[str, str], *, home: Path) -> Table:
+        """Return the table; each run's name leads to its folder, its curve to a picture.
+
+        Arguments
+        ---------
+        links : Mapping[str, str]
+            Run -> address of its curve, relative to `home`.
+        home : Path
+            Folder of the page.
+
+        Returns
+        -------
+        Table
+            Newest run first.
+        """
+        shown = [column for column in self.columns if column != "run"]
+        rows = []
+        for row in self.rows:
+            name = row["run"]
+            place = os.path.relpath(self.folder / name, home)
+            curve = Cell("curve", None, links[name]) if name in links else Cell("", None)
+            rows.append([Cell(name, name, place), curve, *(_cell(row.get(key)) for key in shown)])
+        about = f"{len(self.rows)} runs under {self.folder}, newest first."
+        return Table("Runs", about, ["run", "curve", *shown], rows)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _cell(value: Any) -> Cell:
+    if value is None:
+        return Cell("", None)
+    if isinstance(value, float):
+        return Cell(f"{value:.4g}" if abs(value) < 100 else f"{value:.0f}", value)
+    return Cell(str(value), value if isinstance(value, int) else str(value))

@@ -1,0 +1,130 @@
+"""What a run has written, as one row of figures: from run.json and train_log.jsonl only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Point:
+    """One validation.
+
+    Arguments
+    ---------
+    updates, utterances : int, int
+        Applied and trained on so far.
+    seconds : float
+        Training and validation so far.
+    value : float
+        Figure of the validation.
+    """
+
+    updates: int
+    utterances: int
+    seconds: float
+    value: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run that has ended.
+
+    Arguments
+    ---------
+    folder : Path
+        Its output folder.
+    run : Mapping[str, Any]
+        run.json.
+    curve : Sequence[Point]
+        Its validations.
+    """
+
+    folder: Path
+    run: Mapping[str, Any]
+    curve: Sequence[Point]
+
+    @property
+    def total_s(self) -> float:
+        """Seconds of training and validation."""
+        return float(sum(self.run["clock_s"].values()))
+
+    @property
+    def best(self) -> float | None:
+        """Lowest figure of the validations."""
+        return min((point.value for point in self.curve), default=None)
+
+    def best_within(self, seconds: float) -> float | None:
+        """Return the lowest figure of validations up to some seconds of the clock."""
+        return min((p.value for p in self.curve if p.seconds <= seconds), default=None)
+
+    def figures(self, metrics: Sequence[str]) -> dict[str, float | None]:
+        """Return the figures of a row: those of the first test set, and those of the training.
+
+        Arguments
+        ---------
+        metrics : Sequence[str]
+            Names in the results of the test.
+
+        Returns
+        -------
+        dict of str to float or None
+            None: the run has no such figure.
+        """
+        run = self.run
+        test: Mapping[str, Any] = next(iter(run["results"].values()), {})
+        workers: Mapping[str, Any] = run.get("hogwild") or {}
+        return {
+            **{metric: test.get(metric) for metric in metrics},
+            "valid": self.best,
+            "target_s": run.get("target_reached_s"),
+            "total_s": self.total_s,
+            "utterances_per_s": run["utterances_trained"] / self.total_s if self.total_s else None,
+            "updates_per_s": run["updates"] / self.total_s if self.total_s else None,
+            "staleness": workers.get("staleness_mean"),
+            "staleness_p95": workers.get("staleness_p95"),
+            "lost_updates_share": workers.get("lost_updates_share"),
+        }
+
+
+def read_record(folder: Path, *, metric: str) -> Record:
+    """Read a run.
+
+    Arguments
+    ---------
+    folder : Path
+        With run.json.
+    metric : str
+        Figure of the validations that makes the curve.
+
+    Returns
+    -------
+    Record
+        The run.
+
+    Raises
+    ------
+    ValueError
+        If the log of validations lacks the figure.
+    """
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    path = folder / "train_log.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    rows = [row for row in map(json.loads, lines) if row["stage"] == "valid"]
+    missing = [row["epoch"] for row in rows if not {metric, "utterances", "train_s"} <= row.keys()]
+    if missing:
+        raise ValueError(
+            f"{path}: validations (epochs {missing[:5]}) lack {metric!r}, utterances or train_s; "
+            f"expected them in each; choose a valid_metric among {sorted(rows[0])}."
+        )
+    # A restart may have repeated a validation: the later line holds.
+    points = {
+        row["updates"]: Point(
+            row["updates"], row["utterances"], row["train_s"] + row["valid_s"], row[metric]
+        )
+        for row in rows
+    }
+    return Record(folder, run, [points[updates] for updates in sorted(points)])

@@ -1,0 +1,61 @@
+"""Runs that never ran: the files that train.py leaves, with figures of the test's choice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from comparing.options import Comparison
+
+
+def write_run(
+    folder: Path,
+    *,
+    wer: float = 20.0,
+    curve: list[tuple[int, float, float]] | None = None,
+    seconds_per_epoch: float = 10.0,
+    seed: int = 0,
+    workers: dict[str, Any] | None = None,
+    **fields: Any,
+) -> None:
+    """Write run.json and train_log.jsonl; curve: (utterances, seconds, wer) of each validation."""
+    points = curve or [(100, seconds_per_epoch, 90.0), (200, 2 * seconds_per_epoch, wer + 1.0)]
+    run = {
+        "written": "2026-01-02T03:04:05+00:00",
+        "command": "python train.py hparams/train.yaml",
+        "run_file": "hparams/train.yaml",
+        "commit": "a" * 40,
+        "seed": seed,
+        "precision": "fp32",
+        "world_size": 1,
+        "device": "cpu",
+        "parameters": 1000,
+        "updates": 50,
+        "utterances_trained": points[-1][0],
+        "clock_s": {"train": points[-1][1] - 1.0, "valid": 1.0},
+        "target_reached_s": None,
+        "index_checksums": {"train": "x"},
+        "train_data": {"num_utterances": 100, "audio_s": 360.0},
+        "machine": {"processor": "a processor"},
+        "results": {
+            "test": {"wer": wer, "wer_p": wer + 2, "cer_p": wer / 2, "utterances": 7, "loss": 1.0}
+        },
+        **({"hogwild": workers} if workers else {}),
+        **fields,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(json.dumps(run))
+    rows = [
+        {"stage": "valid", "epoch": n, "updates": 25 * n, "utterances": u, "wer": w}
+        | {"train_s": s - 0.5, "valid_s": 0.5}
+        for n, (u, s, w) in enumerate(points, 1)
+    ]
+    rows.insert(1, {"stage": "hogwild", "epoch": 1, "updates": 25})
+    (folder / "train_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def small_comparison(**options: Any) -> Comparison:
+    """Return a comparison of two ways and three seeds."""
+    given = {"run_file": "a.yaml", "hogwild_file": "b.yaml", "ways": ["one", "hogwild"]}
+    return Comparison(**{**given, **options})
