@@ -74,8 +74,12 @@ def make_job(
         Of which it is one.
     folder : Path
         Where it writes.
-    way, variant, budget : str, str, str
-        Names.
+    way : str
+        Its name.
+    variant : str
+        Its name.
+    budget : str
+        Its name.
     seed : int
         Seed.
     rate : float | None

@@ -85,8 +85,10 @@ def sizes_png(
     ---------
     sizes : Mapping[str, Mapping[float, Sequence[tuple[float | None, float | None]]]]
         Way -> hours -> (test figure, seconds to target) of each seed; None: never reached.
-    metric, title : str, str
-        For axis and heading.
+    metric : str
+        Name of the figure, for the axis.
+    title : str
+        Heading.
 
     Returns
     -------

@@ -110,7 +110,9 @@ def verdict(this: Mapping[int, float | None], that: Mapping[int, float | None]) 
 
     Arguments
     ---------
-    this, that : Mapping[int, float | None], Mapping[int, float | None]
+    this : Mapping[int, float | None]
+        Seed -> figure.
+    that : Mapping[int, float | None]
         Seed -> figure.
 
     Returns
