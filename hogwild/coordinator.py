@@ -73,6 +73,7 @@ class Coordinator(threading.Thread):
         self._reason: Any = None
         self._resting: int | None = None
         self._deadline_s = math.inf
+        self._is_winding_down = False
         self._asked: set[int] = set()
         self._question = 0
         self._rng: list[Any] = [None] * options.num_workers
@@ -90,16 +91,15 @@ class Coordinator(threading.Thread):
 
     def ask_snapshot(self) -> None:
         """Give a snapshot as soon as possible, for a checkpoint within an epoch."""
-
-        def command() -> None:
-            if self._reason is None:
-                self._ask("save")
-
-        self._command(command)
+        self._command(lambda: self._ask("save") if self._reason is None else None)
 
     def end_after(self, seconds: float) -> None:
         """Hand out no batches after so many seconds; infinity: no limit."""
         self._deadline_s = time.monotonic() + seconds
+
+    def wind_down(self) -> None:
+        """Hand out no more batches; when those in hand are applied, give a snapshot."""
+        self._command(lambda: setattr(self, "_is_winding_down", True))
 
     @property
     def is_out_of_time(self) -> bool:
@@ -107,7 +107,7 @@ class Coordinator(threading.Thread):
         return time.monotonic() >= self._deadline_s
 
     def rest(self, number: int | None) -> None:
-        """Hand no batches to a worker until told otherwise; None: to all again."""
+        """Hand no batches to one worker; None: to all again."""
 
         def command() -> None:
             self._resting = number
@@ -208,7 +208,7 @@ class Coordinator(threading.Thread):
             self._leases.open(epoch)
 
     def _hand_out(self) -> None:
-        is_over = self.is_out_of_time
+        is_over = self._is_over()
         while not is_over and (item := self._leases.next_item()) is not None:
             able = [member for member in self._crew.members if self._may_lease(member, item)]
             if not able:
@@ -237,6 +237,9 @@ class Coordinator(threading.Thread):
         to_come = self._num_to_come() + member.groups.would_begin(item)
         return self._counters.total_updates + to_come <= self._max_updates
 
+    def _is_over(self) -> bool:
+        return self._is_winding_down or self.is_out_of_time
+
     def _num_to_come(self) -> int:
         return sum(len(member.groups) for member in self._crew.members)
 
@@ -251,7 +254,7 @@ class Coordinator(threading.Thread):
             if self._averager.failure is not None:
                 raise RuntimeError("hogwild: lost a node") from self._averager.failure
         is_limit = self._max_updates is not None and updates >= self._max_updates
-        is_limit = is_limit or (self.is_out_of_time and not self._num_to_come())
+        is_limit = is_limit or (self._is_over() and not self._num_to_come())
         if self._reason is not None:
             return
         if self._is_awaited and self._leases.is_complete(self._epoch):

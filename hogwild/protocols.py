@@ -52,6 +52,9 @@ class Brain(Protocol):
     end_epoch: Callable[[int], None]
     is_finished: bool
     is_out_of_time: bool
+    must_stop: bool
+    stop_file: Any
+    end_run: Callable[[], None]
     seconds_left: float
 
 

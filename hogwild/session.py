@@ -177,22 +177,28 @@ class Session:
     def _wait(self) -> Snapshot:
         assert self._coordinator is not None
         brain, events = self.brain, self._coordinator.events
-        may_be_due = self._may_save_within_epochs and brain.ckpt_interval_minutes > 0
         saved_at = time.time()
         while True:
             try:
-                event = events.get(timeout=POLL_S if may_be_due else None)
+                event = events.get(timeout=POLL_S if self._may_save_within_epochs else None)
             except queue.Empty:
-                if brain._should_save_intra_epoch_ckpt(saved_at, 0):
+                if brain.stop_file.is_there:
+                    self._coordinator.wind_down()
+                elif brain.ckpt_interval_minutes > 0 and brain._should_save_intra_epoch_ckpt(
+                    saved_at, 0
+                ):
                     saved_at = time.time()
                     self._coordinator.ask_snapshot()
                 continue
             if isinstance(event, BaseException):
                 raise event
-            if event.reason != "save":
+            must_stop = event.reason == "limit" and brain.stop_file.is_there
+            if event.reason != "save" and not (must_stop and self._may_save_within_epochs):
                 return event
             self._install(event)
             brain._save_intra_epoch_ckpt()
+            if must_stop:
+                brain.end_run()
 
     def _install(self, snapshot: Snapshot) -> None:
         brain, memory = self.brain, self.memory
@@ -207,11 +213,15 @@ class Session:
         self._state.snapshot = snapshot
         loss, units = counted.epoch_sums(snapshot.epoch)
         numbers = (counted.total_updates, counted.total(SKIPPED), counted.total(UTTERANCES), units)
-        flags = (snapshot.epoch_is_open, self._coordinator.is_out_of_time)
+        asked = brain.stop_file.is_there
+        flags = (snapshot.epoch_is_open, self._coordinator.is_out_of_time, asked)
         loss, *sums = self._nodes.sum(loss, *numbers, *flags)
-        updates, num_skipped, num_utterances, units, num_open, num_late = map(round, sums)
+        updates, num_skipped, num_utterances, units, num_open, num_late, num_asked = map(
+            round, sums
+        )
         brain.optimizer_step, brain.nonfinite.num_skipped = updates, num_skipped
         brain.num_utterances, brain.is_out_of_time = num_utterances, num_late > 0
+        brain.must_stop = num_asked > 0
         brain.train_sums = [loss, units]
         brain.train_loss = brain.mean_train_loss()
         brain.epoch_is_open = num_open > 0

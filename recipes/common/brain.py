@@ -4,9 +4,9 @@ A recipe derives from :class:`StampedeBrain` and defines ``compute_forward(batch
 ``compute_objectives(predictions, batch, stage) -> LossSum``, and the stage hooks. What differs
 from ``speechbrain.Brain`` 1.1.2, and why:
 
-- losses are sums with counts; the gradient is divided once per update by the units of all
-  micro-batches of all ranks: accumulation and DDP equal one large batch, the last group of an
-  epoch is applied too, padding batches change nothing, reported losses are means per unit;
+- losses are sums with counts; the gradient is divided once per update by the units of all ranks'
+  micro-batches: accumulation and DDP equal one large batch, the last group of an epoch is applied
+  too, padding batches change nothing, reported losses are means per unit;
 - clipping is joint over all parameter groups, its bound is checked;
 - an update with a non-finite loss or gradient is skipped on all ranks alike;
 - validation and test data may be shared among ranks, in unequal parts;
@@ -213,10 +213,15 @@ class StampedeBrain(SteppingBrain):
         if valid_set is not None:
             with self.clock.running("valid"):
                 loops.run_stage(self, valid_set, Stage.VALID, epoch=epoch, show=enable)
+        if self.must_stop and not self.is_finished:
+            self.end_run()  # the validation has saved a checkpoint
+
+    def end_run(self) -> None:
+        """End the process: the run was asked to stop, and has saved a checkpoint."""
+        loops.end_run(self)
 
     def _should_save_intra_epoch_ckpt(self, last_ckpt_time: float, steps_since_ckpt: int) -> bool:
-        # Between two updates only: gradients that wait are not saved.
-        if len(self._group):
+        if self.has_open_group:  # gradients that wait are not saved
             return False
         return bool(super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from speechbrain import Stage
-from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
@@ -16,6 +16,7 @@ from recipes.common.distributed import broadcast_buffers
 from recipes.common.loss import LossMeter
 from recipes.common.recoverable import is_recoverable
 from recipes.common.rng import preserved_rng
+from recipes.common.stop_file import RunStopped
 
 if TYPE_CHECKING:
     from recipes.common.brain import StampedeBrain
@@ -85,7 +86,27 @@ def train_epoch(brain: StampedeBrain, train_set: Any, *, epoch: int, show: bool)
             ):
                 brain._save_intra_epoch_ckpt()
                 saved_at, steps_since_save = time.time(), 0
+            if brain.must_stop and brain.epoch_is_open and not brain.has_open_group:
+                stop_in_mid_epoch(brain)
     brain.end_epoch(epoch)
+
+
+def stop_in_mid_epoch(brain: StampedeBrain) -> None:
+    """Save and end the process: the run was asked to stop, and goes on when started again."""
+    if brain.checkpointer is not None:
+        brain._save_intra_epoch_ckpt()
+    end_run(brain)
+
+
+def end_run(brain: StampedeBrain) -> None:
+    """End the process, on all ranks together: none is ended while another one saves."""
+    ddp_barrier()
+    logger.info(
+        "%s is there: the run stops after update %d; the same command goes on.",
+        brain.stop_file.path,
+        brain.optimizer_step,
+    )
+    raise RunStopped
 
 
 def _train_batches(brain: StampedeBrain, train_set: Any) -> Iterator[Any]:

@@ -15,6 +15,7 @@ from recipes.common.distributed import rank
 from recipes.common.loss import LossSum, check_loss
 from recipes.common.options import BrainOptions, norm_limit, update_limit
 from recipes.common.schedule import UpdateSchedule
+from recipes.common.stop_file import StopFile
 from recipes.common.straggler import Straggler
 from recipes.common.update import (
     LOSS_UNIT,
@@ -56,6 +57,8 @@ class SteppingBrain(sb.Brain):
         self.num_batches: int | None = None
         self.num_utterances = 0  # trained on so far, by all ranks, repetitions counted
         self.is_out_of_time = False
+        self.stop_file = StopFile.from_environment()
+        self.must_stop = False  # the run was asked to, on any rank
         self.process = rank()  # which of those that train together; a straggler is chosen by it
         self._straggler = Straggler(options.straggler_share)
         self._group = GradGroup()
@@ -64,6 +67,11 @@ class SteppingBrain(sb.Brain):
     def seconds_left(self) -> float:
         """Seconds of training and validation until the limit; infinity without one."""
         return math.inf
+
+    @property
+    def has_open_group(self) -> bool:
+        """Whether gradients wait for an update."""
+        return len(self._group) > 0
 
     def on_update_end(self, report: UpdateReport) -> None:
         """Run after every attempted update, on every rank; override to log it."""
@@ -108,8 +116,13 @@ class SteppingBrain(sb.Brain):
         for optimizer in optimizers:
             self.scaler.unscale_(optimizer)
         grads = gradients(optimizers)
-        sums = sum_group(group, grads, wants_end=self.seconds_left <= 0)
-        self.is_out_of_time = sums.num_ending > 0
+        sums = sum_group(
+            group,
+            grads,
+            wants_end=self.seconds_left <= 0,
+            is_asked_to_stop=self.stop_file.is_there,
+        )
+        self.is_out_of_time, self.must_stop = sums.num_ending > 0, sums.num_stopping > 0
         is_applied = sums.is_finite and sums.count > 0
         if is_applied:
             scale_gradients(grads, sums, max_norm=self.norm_limit)

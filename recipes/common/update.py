@@ -96,6 +96,8 @@ class GroupSums:
         Utterances, padding batches not counted.
     num_ending : int
         Ranks that want training to end after this update.
+    num_stopping : int
+        Ranks that were asked to stop the run after this update.
     num_bad : int
         Micro-batches with a non-finite loss.
     total : float
@@ -107,6 +109,7 @@ class GroupSums:
     count: int
     num_utterances: int
     num_ending: int
+    num_stopping: int
     num_bad: int
     total: float
     raw_norm: float
@@ -150,7 +153,13 @@ def gradients(optimizers: Iterable[Optimizer]) -> list[Tensor]:
     return [param.grad for param in params.values()]
 
 
-def sum_group(group: GradGroup, grads: Sequence[Tensor], *, wants_end: bool = False) -> GroupSums:
+def sum_group(
+    group: GradGroup,
+    grads: Sequence[Tensor],
+    *,
+    wants_end: bool = False,
+    is_asked_to_stop: bool = False,
+) -> GroupSums:
     """Sum a group over ranks: one small all_reduce, then one device synchronisation.
 
     The gradient norm is not exchanged: gradients are the same on every rank after DDP's own
@@ -164,6 +173,8 @@ def sum_group(group: GradGroup, grads: Sequence[Tensor], *, wants_end: bool = Fa
         Gradients after their last backward pass.
     wants_end : bool
         Whether this rank wants training to end: clocks differ, so all must agree.
+    is_asked_to_stop : bool
+        Whether this rank was asked to stop the run.
 
     Returns
     -------
@@ -179,20 +190,21 @@ def sum_group(group: GradGroup, grads: Sequence[Tensor], *, wants_end: bool = Fa
     totals = torch.stack(group.totals).double()
     is_good = totals.isfinite()
     zero = torch.zeros_like(totals)
-    flags = [group.count, group.ends_epoch, group.num_utterances, wants_end]
+    flags = [group.count, group.ends_epoch, group.num_utterances, wants_end, is_asked_to_stop]
     known = torch.tensor(flags, dtype=torch.float64).to(totals.device)
     losses = torch.stack([(~is_good).sum().double(), torch.where(is_good, totals, zero).sum()])
     sums = torch.cat([known, losses])
     norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
     norm = norm.to(device=sums.device, dtype=torch.float64).reshape(1)
     found = torch.cat([all_reduce_sum(sums), norm]).tolist()
-    count, num_last, num_utterances, num_ending, num_bad = map(round, found[:5])
+    *counts, total, raw_norm = found
+    count, num_last, num_utterances, num_ending, num_stopping, num_bad = map(round, counts)
     if num_last not in (0, world_size()):
         raise RuntimeError(
             f"update: the epoch ends here on {num_last} of {world_size()} ranks; expected as "
             "many batches on each rank; use data_prepare.stream.ShardLoader."
         )
-    return GroupSums(count, num_utterances, num_ending, num_bad, *found[5:])
+    return GroupSums(count, num_utterances, num_ending, num_stopping, num_bad, total, raw_norm)
 
 
 def scale_gradients(grads: Sequence[Tensor], sums: GroupSums, *, max_norm: float) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import multiprocessing
+import threading
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,22 @@ def test_limit_in_seconds_ends_in_mid_epoch_and_repeats_nothing(tmp_path, group)
     if group == 1:  # with groups a parameter falls by more than 1
         assert set(applied) == {0, 1}
         assert sum(applied) == brain.num_utterances == brain.optimizer_step
+
+
+def test_run_that_is_asked_to_stop_goes_on_without_loss(tmp_path, monkeypatch):
+    task, valid = Task(size=400, pause_s=0.01), [Numbered(0, ["valid"])]
+    file = tmp_path / "stop"
+    monkeypatch.setenv("STAMPEDE_STOP_FILE", str(file))
+    timer = threading.Timer(0.5, file.touch)
+    timer.start()
+    with pytest.raises(SystemExit) as ended:
+        count(task, folder=tmp_path / "run", epochs=1, valid=valid)
+    assert ended.value.code == 75
+    timer.join()
+    file.unlink()
+    brain, figures = count(task, folder=tmp_path / "run", epochs=1, valid=valid)
+    assert times_applied(brain) == [1] * 400
+    assert sum(figures[-1]["utterances_by_worker"]) == 400
 
 
 def test_killed_workers_lose_and_repeat_nothing(tmp_path):
