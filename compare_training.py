@@ -7,25 +7,24 @@
 Every combination of way, variant, budget and seed is one run of train.py or train_hogwild.py, by
 the command that a user would type. They take turns, so that noise of the machine falls on all
 alike. A comparison that was stopped goes on when the same command is given again. ``--dry_run``
-prints the YAML; ``--list`` prints the runs without starting them.
+prints the YAML; ``--list`` prints the runs without starting them; ``--only N`` starts one of them,
+of the ``--stage`` main, or of tuning, the runs that choose learning rates (for a job array).
 
 In ``output_folder``: ``compare.html`` (tables that sort, curves), ``compare.md``, ``compare.json``,
 the curves as PNG, and the runs, each in a folder of its own.
 """
 
-import json
+import argparse
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from comparing.jobs import Job, jobs_of, run, tuning_jobs
-from comparing.options import Comparison
 from comparing.report import group, write_report
 from comparing.tuning import best_rates, fixed_rates
-from recipes.common.experiment import write_atomically
 from recipes.common.faults import plain_faults
 from recipes.common.hparams import load_run
 
@@ -38,39 +37,53 @@ def run_all(jobs: Sequence[Job]) -> None:
             run(job)
 
 
-def choose_rates(what: Comparison, folder: Path, *, is_dry: bool) -> Mapping[str, float | None]:
-    """Return the learning rate of each way, after the runs that choose it, if there is a choice."""
-    jobs = list(tuning_jobs(what, folder))
-    if is_dry:
-        tell(jobs)
-    if is_dry or not jobs:
-        return fixed_rates(what)
-    run_all(jobs)
-    rates, figures = best_rates(what, jobs)
-    write_atomically(folder / "tuning.json", json.dumps(figures, indent=1) + "\n")
-    return rates
-
-
 def tell(jobs: Sequence[Job]) -> None:
     """Print the commands of jobs."""
     for job in jobs:
         print(f"{job.title}:\n    {shlex.join(['python', *job.command[1:]])}")
 
 
+def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return this program's own options, and what the YAML's loader gets."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--stage", choices=("tuning", "main", "all"), default="all")
+    parser.add_argument("--only", type=int)
+    return parser.parse_known_args(argv)
+
+
 def main(argv: Sequence[str]) -> int:
     """Run what is missing, then write the report; return the exit code."""
-    is_dry = "--list" in argv
+    args, rest = parse(argv)
     with plain_faults():
-        hparams = load_run([word for word in argv if word != "--list"]).hparams
+        hparams = load_run(rest).hparams
         what, folder = hparams["comparison"], Path(hparams["output_folder"])
-        rates = choose_rates(what, folder, is_dry=is_dry)
+        tuning = list(tuning_jobs(what, folder))
+        if args.list:
+            planned = list(jobs_of(what, folder, fixed_rates(what)))
+            chosen = {"tuning": tuning, "main": planned, "all": tuning + planned}
+            tell(chosen[args.stage])
+            return 0
+        if args.only is not None and args.stage == "tuning":
+            run(tuning[args.only])
+            return 0
+        if args.only is None:
+            run_all(tuning)
+        rates, figures = best_rates(what, tuning) if tuning else (fixed_rates(what), [])
         jobs = list(jobs_of(what, folder, rates))
-        if is_dry:
-            tell(jobs)
+        if args.only is not None:
+            run(jobs[args.only])
             return 0
         run_all(jobs)
         command = shlex.join(["python", "compare_training.py", *argv])
-        path = write_report(what, group(what, jobs), folder=folder, command=command, rates=rates)
+        path = write_report(
+            what,
+            group(what, jobs),
+            folder=folder,
+            command=command,
+            rates=rates,
+            tuning=figures,
+        )
     print(path.read_text(encoding="utf-8"))
     return 0
 

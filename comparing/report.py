@@ -115,6 +115,7 @@ def write_report(
     folder: Path,
     command: str,
     rates: Mapping[str, float | None],
+    tuning: Sequence[Mapping[str, Any]] = (),
 ) -> Path:
     """Write everything; return the path of compare.md.
 
@@ -130,6 +131,8 @@ def write_report(
         How the comparison was started.
     rates : Mapping[str, float | None]
         Way -> learning rate.
+    tuning : Sequence[Mapping[str, Any]]
+        The figures that chose the rates.
 
     Returns
     -------
@@ -139,6 +142,7 @@ def write_report(
     check_equal(groups)
     tables, pictures = tables_of(what, groups), pictures_of(what, groups)
     record = _record(what, groups, tables, command=command, rates=rates)
+    record["tuning"] = [dict(row) for row in tuning]
     about = _about(record)
     title = "Comparison of ways to train"
     lines = [f"# {title}", "", *(f"- {name}: {value}" for name, value in about), ""]

@@ -30,6 +30,9 @@ class NoLog(RunLog):
     def update(self, report: UpdateReport) -> None:
         """Write nothing."""
 
+    def progress(self, figures: Mapping[str, float], *, number: int) -> None:
+        """Write nothing."""
+
     def stage(self, name: str, values: Mapping[str, Any], **options: Any) -> None:
         """Write nothing."""
 

@@ -29,6 +29,7 @@ from speechbrain.dataio.dataloader import LoopedLoader
 
 from recipes.common import loops
 from recipes.common.clock import TrainClock
+from recipes.common.distributed import set_timeout
 from recipes.common.loss import LossSum, check_loss
 from recipes.common.options import BrainOptions, check_figures
 from recipes.common.recoverable import loader, recoverable, saver
@@ -166,6 +167,7 @@ class StampedeBrain(SteppingBrain):
         """Seed this rank's streams, wrap, make optimizers, recover the newest good checkpoint."""
         if self.options.seed is not None:
             seed_by_rank(self.options.seed)
+        set_timeout(self.options.distributed_timeout_s)
         super().on_fit_start()
         self.is_out_of_time = self.seconds_left <= 0  # the clock has come back with the checkpoint
 

@@ -11,6 +11,7 @@ gloo's threads, and the interpreter's end could abort the process.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -77,6 +78,20 @@ def distributed_session(run_opts: RunOptions) -> Iterator[RunOptions]:
         if is_distributed_initialized():
             release_wrappers()
             dist.destroy_process_group()
+
+
+def set_timeout(seconds: float) -> None:
+    """Bound every exchange between ranks from now on: a rank that is lost is noticed so soon.
+
+    SpeechBrain's group waits for two hours, which preparing data on the main process may need.
+
+    Arguments
+    ---------
+    seconds : float
+        > 0; must cover the slowest step that only some ranks do, such as saving a checkpoint.
+    """
+    if is_distributed_initialized():
+        dist.distributed_c10d._set_pg_timeout(datetime.timedelta(seconds=seconds))
 
 
 def _runs_on_cpu(run_opts: RunOptions) -> bool:

@@ -17,6 +17,7 @@ from recipes.common.loss import LossMeter
 from recipes.common.recoverable import is_recoverable
 from recipes.common.rng import preserved_rng
 from recipes.common.stop_file import RunStopped
+from recipes.common.throughput import Throughput
 
 if TYPE_CHECKING:
     from recipes.common.brain import StampedeBrain
@@ -73,14 +74,14 @@ def train_epoch(brain: StampedeBrain, train_set: Any, *, epoch: int, show: bool)
     if brain.profiler is not None:
         brain.profiler.start()
     with _bar(_train_batches(brain, train_set), brain, Stage.TRAIN, show=show) as bar:
+        progress = Progress(brain, train_set, bar)
         for batch in bar:
             brain.step += 1
             steps_since_save += 1
             brain.epoch_is_open = not brain.ends_epoch(batch)
             brain.fit_batch(batch)
             _profile(brain)
-            if brain.optimizer_step % brain.options.log_every == 0:
-                bar.set_postfix(train_loss=brain.mean_train_loss())
+            progress.note()
             if brain.epoch_is_open and brain._should_save_intra_epoch_ckpt(
                 saved_at, steps_since_save
             ):
@@ -89,6 +90,39 @@ def train_epoch(brain: StampedeBrain, train_set: Any, *, epoch: int, show: bool)
             if brain.must_stop and brain.epoch_is_open and not brain.has_open_group:
                 stop_in_mid_epoch(brain)
     brain.end_epoch(epoch)
+
+
+class Progress:
+    """Tells the speed every ``log_every`` updates: to the Brain, and beside the bar.
+
+    Arguments
+    ---------
+    brain : StampedeBrain
+        Its updates are counted.
+    train_set : Any
+        Training data.
+    bar : Any
+        Progress bar.
+    """
+
+    def __init__(self, brain: StampedeBrain, train_set: Any, bar: Any) -> None:
+        self._brain, self._bar = brain, bar
+        self._told = brain.optimizer_step
+        self._throughput = Throughput(train_set, str(brain.device))
+        self._throughput.start(updates=brain.optimizer_step, utterances=brain.num_utterances)
+
+    def note(self) -> None:
+        """Tell the speed if an update was applied and it is time."""
+        brain, number = self._brain, self._brain.optimizer_step
+        if number == self._told or number % brain.options.log_every:
+            return
+        self._told = number
+        figures = self._throughput.lap(updates=number, utterances=brain.num_utterances)
+        brain.on_progress(figures)
+        shown = {"utt/s": f"{figures['utterances_per_s']:.1f}"}
+        if "loader_wait_share" in figures:
+            shown["wait"] = f"{100 * figures['loader_wait_share']:.0f}%"
+        self._bar.set_postfix(loss=f"{brain.mean_train_loss():.3f}", **shown)
 
 
 def stop_in_mid_epoch(brain: StampedeBrain) -> None:

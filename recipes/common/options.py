@@ -14,6 +14,7 @@ from recipes.common.value_types import fault_of_value
 LEAST = {
     "max_updates": 1,
     "max_seconds": 0,
+    "distributed_timeout_s": 1,
     "straggler": 0,
     "straggler_share": 0,
     "log_every": 1,
@@ -36,6 +37,9 @@ class BrainOptions:
     max_seconds : float or None
         Training ends after so many seconds of training and validation, counted over restarts by
         the run's clock; None: no limit.
+    distributed_timeout_s : float
+        A rank that does not take part in an exchange for so long is lost, and the run ends (under
+        torchrun with ``--max_restarts`` it begins again from its checkpoint); > 0.
     straggler : int or None
         Number of the process (rank, or Hogwild worker) that is slow on purpose; None: none.
     straggler_share : float
@@ -64,6 +68,7 @@ class BrainOptions:
 
     max_updates: int | None = None
     max_seconds: float | None = None
+    distributed_timeout_s: float = 1800.0
     straggler: int | None = None
     straggler_share: float = 0.5
     log_every: int = 50

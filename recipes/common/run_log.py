@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +40,6 @@ class RunLog:
         self.log_every = log_every
         self._writer: SummaryWriter | None = None
         self._lock = threading.Lock()  # updates may be noted while another thread ends a stage
-        self._last: tuple[float, int] | None = None
 
     def __enter__(self) -> RunLog:
         return self
@@ -64,12 +62,15 @@ class RunLog:
         """Note one update; every ``log_every`` of them become a point of the curves."""
         if report.number % self.log_every or not if_main_process():
             return
-        now = time.monotonic()
         values = {"loss": report.loss, "grad_norm": report.grad_norm, "rate": report.rate}
-        if self._last is not None and report.number > self._last[1]:
-            values["updates_per_s"] = (report.number - self._last[1]) / (now - self._last[0])
-        self._last = (now, report.number)
         self.curves("train", values, number=report.number)
+
+    def progress(self, figures: Mapping[str, float], *, number: int) -> None:
+        """Note how fast the run is: curves, and a line in the log file."""
+        if if_main_process():
+            self.curves("speed", figures, number=number)
+            told = ", ".join(f"{key} {shown(value)}" for key, value in figures.items())
+            logger.info("update %d: %s", number, told)
 
     def stage(
         self,

@@ -76,6 +76,9 @@ class SteppingBrain(sb.Brain):
     def on_update_end(self, report: UpdateReport) -> None:
         """Run after every attempted update, on every rank; override to log it."""
 
+    def on_progress(self, figures: dict[str, float]) -> None:
+        """Run every ``log_every`` updates with figures of the speed; override to log them."""
+
     def apply_update(self, optimizers: list[Optimizer]) -> None:
         """Step the optimizers; their gradients are those of the mean loss, clipped."""
         for optimizer in optimizers:

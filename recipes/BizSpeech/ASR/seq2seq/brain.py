@@ -132,6 +132,10 @@ class ASR(StampedeBrain):
         """Log the update."""
         self.run_log.update(report)
 
+    def on_progress(self, figures: dict[str, float]) -> None:
+        """Log the speed."""
+        self.run_log.progress(figures, number=self.optimizer_step)
+
     def on_stage_end(self, stage: Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Merge the ranks' scores and log them; after validation choose rate and checkpoint."""
         if stage == Stage.TRAIN:

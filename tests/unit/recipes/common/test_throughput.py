@@ -1,0 +1,80 @@
+"""Figures of speed and waiting, from counts that a test knows."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from recipes.common import throughput
+from recipes.common.throughput import Throughput, gpu_figures
+from tests.unit.recipes.common.toy import ToyLoader, make_batches, make_brain
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    times = SimpleNamespace(now_s=100.0)
+    monkeypatch.setattr(throughput.time, "monotonic", lambda: times.now_s)
+    return times
+
+
+def counts(audio_s=0.0, padded_s=0.0, wait_s=0.0):
+    return SimpleNamespace(audio_s=audio_s, padded_s=padded_s, wait_s=wait_s)
+
+
+def test_figures_are_of_what_came_since_the_last_look(clock):
+    loader = SimpleNamespace(statistics=counts(50.0, 60.0, 9.0))
+    seen = Throughput(loader, "cpu")
+    seen.start(updates=10, utterances=100)
+    loader.statistics.audio_s, loader.statistics.padded_s = 80.0, 100.0
+    loader.statistics.wait_s, clock.now_s = 10.0, 110.0
+    assert seen.lap(updates=30, utterances=140) == pytest.approx(
+        {
+            "updates_per_s": 2.0,
+            "utterances_per_s": 4.0,
+            "audio_s_per_s": 3.0,
+            "loader_wait_share": 0.1,
+            "padding_share": 0.25,
+        }
+    )
+    clock.now_s = 112.0
+    assert seen.lap(updates=30, utterances=140)["loader_wait_share"] == 0.0
+
+
+def test_counts_that_begin_anew_with_an_epoch_are_taken_whole(clock):
+    loader = SimpleNamespace(statistics=counts(50.0, 60.0, 9.0))
+    seen = Throughput(loader, "cpu")
+    seen.start(updates=0, utterances=0)
+    loader.statistics, clock.now_s = counts(20.0, 20.0, 1.0), 110.0
+    found = seen.lap(updates=1, utterances=1)
+    assert found["audio_s_per_s"] == 2.0
+    assert found["loader_wait_share"] == pytest.approx(0.1)
+
+
+def test_loader_without_counts_gives_the_speed_alone(clock):
+    seen = Throughput(object(), "cpu")
+    seen.start(updates=0, utterances=0)
+    clock.now_s = 101.0
+    assert set(seen.lap(updates=1, utterances=2)) == {"updates_per_s", "utterances_per_s"}
+
+
+def test_gpu_is_optional_and_so_is_its_library(monkeypatch):
+    assert gpu_figures("cpu") == {}
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 << 20)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+
+    def no_library(device):
+        raise ModuleNotFoundError("pynvml")
+
+    monkeypatch.setattr(torch.cuda, "utilization", no_library)
+    assert gpu_figures("cuda:0") == {"gpu_memory_peak_mib": 3.0}
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: 97)
+    assert gpu_figures("cuda:0")["gpu_use_percent"] == 97.0
+
+
+def test_brain_tells_its_progress_every_few_updates():
+    brain, counter = make_brain(hparams={"log_every": 2}, epochs=2)
+    told = []
+    brain.on_progress = told.append
+    brain.fit(counter, ToyLoader(make_batches([2, 3, 1, 2, 2])))
+    assert len(told) == 5
+    assert all(figures["updates_per_s"] > 0 for figures in told)
