@@ -35,7 +35,11 @@ def test_readme_tells_commands():
     assert len([words for words in commands if words[0] == "python"]) >= 5
 
 
-@pytest.mark.parametrize("path", MARKDOWN, ids=files.name_of)
+# A report tells what was run at its commit; the program may be gone.
+PRESENT = [path for path in MARKDOWN if path.parent.name != "results"]
+
+
+@pytest.mark.parametrize("path", PRESENT, ids=files.name_of)
 def test_markdown_commands_exist(path):
     commands = commands_in_markdown(read(path))
     faults = {" ".join(words): fault for words in commands if (fault := fault_of(words))}
