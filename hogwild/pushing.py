@@ -33,6 +33,10 @@ class UpdateLock:
         # Opened anew: a lock belongs to an opening of a file, and a copied descriptor shares it.
         self._own = os.open(f"/proc/self/fd/{self._fd}", os.O_RDWR)
 
+    def __del__(self) -> None:
+        for fd in {self._fd, self._own}:
+            os.close(fd)
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the lock inside the block."""

@@ -3,12 +3,20 @@
 import json
 
 import pytest
+import torch
 
 from benchmarks import hogwild_gpu, hogwild_methods, hogwild_push, hogwild_speed
 from benchmarks.hogwild_task import Task
 
 pytestmark = pytest.mark.multiproc
 TASK = Task("mlp", batches=40)
+
+
+@pytest.fixture(autouse=True)
+def threads_stay_as_they_are():
+    num_threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(num_threads)
 
 
 def test_every_way_trains_and_counts_its_memory():

@@ -117,7 +117,15 @@ def train(
     figures: list[dict[str, Any]] = []
     fit(
         brain,
-        HogwildOptions(**{"num_workers": 1, "report_every": 1, **options}),
+        # As many threads as here: sums, and so results, depend on their number.
+        HogwildOptions(
+            **{
+                "num_workers": 1,
+                "report_every": 1,
+                "num_threads": torch.get_num_threads(),
+                **options,
+            }
+        ),
         factory=factory,
         arguments=lambda: (toy, *arguments),
         batches=toy.batches(),
