@@ -26,7 +26,7 @@ def start(node: Node, head: Node, output: Path, **options: Any) -> Any:
     launcher += ["--rdzv_backend=c10d", f"--rdzv_endpoint={head.address}:29431", "--rdzv_id=test"]
     launcher += [f"--local_addr={node.address}", "--max_restarts=3", "--monitor_interval=0.5"]
     launcher += ["--rdzv_conf=last_call_timeout=5,keep_alive_interval=1,keep_alive_max_attempt=3"]
-    launcher[-1] += ",join_timeout=120,read_timeout=10"
+    launcher[-1] += f",join_timeout=120,read_timeout=10,is_host={int(node is head)}"
     words = train_command("hparams/train_ddp.yaml", output, **options)[1:]
     said = (output.parent / f"{node.name}.txt").open("wb")
     command = ["env", "GLOO_SOCKET_IFNAME=eth0", "OMP_NUM_THREADS=1", *launcher, *words]
@@ -58,7 +58,9 @@ def test_node_that_is_cut_off_loses_and_repeats_no_utterance(work, tmp_path):
             lost.cut_off()
             for node in (head, second):
                 assert agents[node].wait(LIMIT_S) == 0, said_in(output)
-            assert agents[lost].wait(LIMIT_S) != 0
+            # Its rank has ended with an error; its agent may go on asking for the others.
+            said = (tmp_path / f"{lost.name}.txt").read_text()
+            assert "Timed out" in said or "Application timeout" in said
         finally:
             for agent in agents.values():
                 agent.kill()
@@ -69,4 +71,5 @@ def test_node_that_is_cut_off_loses_and_repeats_no_utterance(work, tmp_path):
     assert record["utterances_trained"] == EPOCHS * num
     rows = {row["epoch"]: row["utterances"] for row in log_rows(output)}
     assert rows == {epoch: num * epoch for epoch in range(1, EPOCHS + 1)}
-    assert "Timed out" in said_in(output) or "Connection" in said_in(output)
+    told = [(tmp_path / f"{node.name}.txt").read_text() for node in (head, second)]
+    assert all("Timed out waiting" in said or "Connection closed" in said for said in told)
