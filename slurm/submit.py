@@ -150,7 +150,7 @@ def main(argv: Sequence[str]) -> int:
     if args.job == "compare":
         send_comparison(args)
         return 0
-    more = {"array": array(args, 1, args.tasks)} if args.job == "prepare" else {}
+    more = {"array": array(args, 0, args.tasks - 1)} if args.job == "prepare" else {}
     send(args, sbatch(args, [args.target, *args.rest], **more))
     return 0
 

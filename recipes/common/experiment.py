@@ -15,7 +15,7 @@ from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_environment_description, get_logger, setup_logging
 
 from recipes.common.hparams import Run
-from recipes.common.yaml_tree import new_yaml
+from recipes.common.yaml_tree import CommentedMap, new_yaml, to_text
 
 logger = get_logger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +58,11 @@ def _warn_of_changes(folder: Path, run: Run) -> None:
     if not path.is_file() or not any((folder / "checkpoints").glob("*/CKPT.yaml")):
         return
     then, now = (new_yaml().load(t) for t in (path.read_text(encoding="utf-8"), run.resolved_text))
-    changed = sorted(str(key) for key in {**then, **now} if then.get(key) != now.get(key))
+    # As text: two objects of a tag are never equal.
+    before, after = (
+        {str(key): to_text(CommentedMap({key: tree[key]})) for key in tree} for tree in (then, now)
+    )
+    changed = sorted(key for key in before | after if before.get(key) != after.get(key))
     if changed:
         logger.warning(
             "%s was begun with other values of %s: its checkpoints keep what they were trained "

@@ -55,7 +55,7 @@ def test_what_is_not_given_is_not_asked_for():
 
 def test_preparing_is_an_array():
     (words,) = dry_run("prepare", "data_prepare.bizspeech", "--tasks", "32", "--at_once", "4")
-    assert "--array=1-32%4" in words
+    assert "--array=0-31%4" in words
 
 
 def test_comparison_is_an_array_and_a_report_after_it():

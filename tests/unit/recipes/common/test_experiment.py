@@ -66,7 +66,9 @@ def test_write_atomically_replaces_whole_files(tmp_path):
 
 
 def test_experiment_with_checkpoints_of_other_values_warns_of_them(tmp_path, caplog):
-    (tmp_path / "run.yaml").write_text("lr: 1.0\nseed: 1\n")
+    (tmp_path / "run.yaml").write_text(
+        "lr: 1.0\nseed: 1\nkind: !name:torch.nn.Linear\nnet: !new:torch.nn.Identity {}\n"
+    )
     yaml, folder = str(tmp_path / "run.yaml"), tmp_path / "out"
     save_experiment(folder, load_run([yaml]))
     save_experiment(folder, load_run([yaml, "--lr", "3.0"]))
