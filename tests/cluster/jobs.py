@@ -31,7 +31,9 @@ class Cluster:
 
     def call(self, *words: str, **settings: str) -> str:
         """Run a command; return what it printed."""
-        environment = {**self.environment, "PYTHON": sys.executable, **settings}
+        # One thread, as the commands beside which the jobs' results are compared have.
+        own = {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+        environment = {**self.environment, **own, **settings}
         done = subprocess.run(
             words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )

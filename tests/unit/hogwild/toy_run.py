@@ -115,17 +115,11 @@ def train(
 
     brain.on_update_end = note_or_stop  # type: ignore[method-assign]
     figures: list[dict[str, Any]] = []
+    # One worker has as many threads as there are here: sums depend on their number.
+    threads = torch.get_num_threads() if options.get("num_workers", 1) == 1 else 1
     fit(
         brain,
-        # As many threads as here: sums, and so results, depend on their number.
-        HogwildOptions(
-            **{
-                "num_workers": 1,
-                "report_every": 1,
-                "num_threads": torch.get_num_threads(),
-                **options,
-            }
-        ),
+        HogwildOptions(**{"num_workers": 1, "report_every": 1, "num_threads": threads, **options}),
         factory=factory,
         arguments=lambda: (toy, *arguments),
         batches=toy.batches(),
