@@ -136,7 +136,9 @@ def report(record: Found) -> str:
     lines += [
         "  as many as there are processes. Ratios: medians of those within a turn. PSS (shared"
     ]
-    lines += ["  pages by parts) and private pages: MiB of a process that computes", ""]
+    lines += ["  pages by parts) and private pages: MiB of a process that computes. Staleness and"]
+    lines += ["  lost updates: of the last turn; a machine that pauses in an update seems to lose"]
+    lines += ["  all that came meanwhile", ""]
     for title, table in record["tables"].items():
         lines += [f"## {title}", ""]
         lines += ["| way | batches/s | utterances/s | to DDP | to ceiling | PSS | private | "]
