@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import speechbrain as sb
 from speechbrain import Stage
+from torch import Tensor
 from torch.optim import Optimizer
 
 from recipes.common.distributed import rank
@@ -79,6 +80,12 @@ class SteppingBrain(sb.Brain):
     def on_progress(self, figures: dict[str, float]) -> None:
         """Run every ``log_every`` updates with figures of the speed; override to log them."""
 
+    def scale_gradients(
+        self, optimizers: Sequence[Optimizer], grads: Sequence[Tensor], sums: GroupSums
+    ) -> None:
+        """Turn the gradients into those of the mean loss, clipped; override to clip otherwise."""
+        scale_gradients(grads, sums, max_norm=self.norm_limit)
+
     def apply_update(self, optimizers: list[Optimizer]) -> None:
         """Step the optimizers; their gradients are those of the mean loss, clipped."""
         for optimizer in optimizers:
@@ -128,7 +135,7 @@ class SteppingBrain(sb.Brain):
         self.is_out_of_time, self.must_stop = sums.num_ending > 0, sums.num_stopping > 0
         is_applied = sums.is_finite and sums.count > 0
         if is_applied:
-            scale_gradients(grads, sums, max_norm=self.norm_limit)
+            self.scale_gradients(optimizers, grads, sums)
             if self.update_schedule is not None:
                 self.update_schedule.set_rates(optimizers, update=self.optimizer_step)
             self.apply_update(optimizers)

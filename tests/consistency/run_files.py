@@ -136,7 +136,25 @@ def code_of(path: Path) -> list[Path]:
     assert folder.is_dir(), folder
     common = ROOT / "recipes" / "common"
     entry = ROOT / ("train_hogwild.py" if "hogwild" in tree else "train.py")
-    return [entry, *sorted(common.glob("*.py")), *sorted(folder.glob("*.py"))]
+    own = with_imports(sorted(folder.glob("*.py")))
+    return [entry, *sorted(common.glob("*.py")), *(path for path in own if path.parent != common)]
+
+
+def with_imports(paths: list[Path]) -> list[Path]:
+    """Return recipe files, and those of other recipe folders that they import."""
+    found, waiting = [], list(paths)
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.append(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("recipes."):
+                place = ROOT.joinpath(*str(node.module).split("."))
+                names = [place, *(place / alias.name for alias in node.names)]
+                files = (name.with_suffix(".py") for name in names)
+                waiting += [file for file in files if file.is_file()]
+    return sorted(found)
 
 
 def keys_wanted(path: Path) -> set[str]:
