@@ -1,0 +1,1 @@
+"""Letters by gated convolutions, trained with the auto segmentation criterion."""

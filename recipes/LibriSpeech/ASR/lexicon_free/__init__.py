@@ -1,0 +1,1 @@
+"""The Conv GLU model trained in phases and decoded without a lexicon."""

@@ -1,0 +1,1 @@
+"""Word pieces by time-depth separable convolutions and an attention decoder."""
