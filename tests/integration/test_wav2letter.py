@@ -36,14 +36,6 @@ def test_small_recipe_prepares_trains_and_tests(work, tmp_path, name, precision)
                .read_text().splitlines()) == (30 if name == "conv_glu" else 58)  # fmt: skip
 
 
-def test_fp16_without_a_gpu_is_refused(work, tmp_path):
-    options = {**COMMON, "work_folder": work, "precision": "fp16", "device": "cpu"}
-    done = run(train_command(f"{RECIPES}/lexicon_free/hparams/small.yaml", tmp_path, **options))
-    assert done.code != 0
-    assert "fp16" in done.said
-    assert "Traceback" not in done.said
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["conv_glu", "seq2seq_tds"])
 def test_small_recipe_trains_by_processes_without_locks_and_by_ranks(work, tmp_path, name):

@@ -42,7 +42,9 @@ def _full_kernel(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _chain_kernel(scores, stays, moves, states, num_frames, num_rows, length, block: tl.constexpr):
+def _chain_kernel(  # type: ignore[no-untyped-def]
+    scores, stays, moves, states, num_frames, num_rows, length, block: tl.constexpr
+):
     row = tl.program_id(0)
     place = tl.arange(0, block)
     is_place = place < length

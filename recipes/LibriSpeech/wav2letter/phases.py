@@ -47,8 +47,10 @@ class Phase:
 
     def faults(self) -> list[str]:
         """Return what is wrong with the values, one line a fault."""
-        positive = ("lr", "lr_criterion", "max_grad_norm", "gamma", "num_epochs", "step_epochs")
-        positive += ("linseg_lr", "linseg_lr_criterion")
+        positive = (
+            *("lr", "lr_criterion", "max_grad_norm", "gamma", "num_epochs", "step_epochs"),
+            *("linseg_lr", "linseg_lr_criterion"),
+        )
         values = {name: getattr(self, name) for name in (*positive, "linseg_epochs")}
         found = [
             f"{name} is {value!r}; expected a number"

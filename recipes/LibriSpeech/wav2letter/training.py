@@ -34,6 +34,13 @@ class Wav2letterBrain(StampedeBrain):
 
     Keys of the YAML that are read here: ``phases``, ``amp_policy``, ``nominal_batch``.
 
+    Arguments
+    ---------
+    *arguments : Any
+        Those of StampedeBrain.
+    **options : Any
+        The same.
+
     Raises
     ------
     ValueError
