@@ -109,7 +109,7 @@ def train_tds(*, epochs, window_epochs):
             )
             losses = smoothed_loss(logits, targets, counts + 1, smoothing=0.05, on_padding=False)
             clipped_step(optimizer, losses.mean(), max_norm=15)
-            total += float(losses.sum())
+            total += losses.sum().item()
     found = []
     for feats, frames, _, _ in batches(rows, padding=end):
         found += greedy_search(decoder, *encoder(feats, frames), max_tokens=20)
