@@ -128,7 +128,7 @@ def test_nominal_batch_counts_in_training_only(make, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_half_precision_changes_the_loss_little(make, kind):
     brain = make(kind)
-    loss = float(loss_of(brain, make_batch()).total)
+    loss = loss_of(brain, make_batch()).total.item()
     with torch.autocast("cpu", torch.bfloat16):
         half = loss_of(brain, make_batch()).total
     assert half.dtype == torch.float32
@@ -151,7 +151,7 @@ def test_first_epoch_of_letters_has_linear_targets(make):
     losses = []
     for epoch in (1, 2):
         brain.on_stage_start(Stage.TRAIN, epoch)
-        losses.append(float(loss_of(brain, make_batch()).total))
+        losses.append(loss_of(brain, make_batch()).total.item())
     outputs = brain.compute_forward(make_batch(), Stage.TRAIN)
     targets, lens = make_batch().tokens
     counts = (lens * targets.shape[1]).round().long()
@@ -179,7 +179,7 @@ def test_window_holds_for_its_epochs_only(make):
     losses = []
     for epoch in (1, 2):
         brain.on_stage_start(Stage.TRAIN, epoch)
-        losses.append(float(loss_of(brain, make_batch()).total))
+        losses.append(loss_of(brain, make_batch()).total.item())
     assert losses[0] != losses[1]
     assert brain.window(torch.tensor([3]), torch.tensor([2]), shape=(2, 3)) is None
 
@@ -189,14 +189,14 @@ def test_targets_end_with_the_end_token_and_may_count_in_padding(make):
     targets, counts = brain.targets(TEXTS, is_training=True)
     assert targets.tolist() == [[1, 2, 5, 5, 5, 5], [3, 5, 5, 5, 5, 5], [1, 2, 3, 1, 2, 5]]
     assert counts.tolist() == [3, 2, 6]
-    masked = float(loss_of(brain, make_batch()).total)
+    masked = loss_of(brain, make_batch()).total.item()
     on_padding = make(seq2seq_tds.ASR, train_on_target_padding=True)
     assert float(loss_of(on_padding, make_batch()).total) > 1.2 * masked
 
 
 def test_random_tokens_change_the_training_loss_only(make):
     brain = make(seq2seq_tds.ASR, pct_teacher_forcing=0)
-    drawn = {float(loss_of(brain, make_batch()).total) for _ in range(4)}
+    drawn = {loss_of(brain, make_batch()).total.item() for _ in range(4)}
     assert len(drawn) > 1
     brain.on_stage_start(Stage.VALID, 1)
     valid = {float(loss_of(brain, make_batch(), Stage.VALID).total) for _ in range(2)}
