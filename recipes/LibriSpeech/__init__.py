@@ -1,0 +1,1 @@
+"""Recipes on LibriSpeech, read books (Panayotov et al. 2015)."""

@@ -1,0 +1,1 @@
+"""What the wav2letter recipes share: features, tokens, criteria, networks, rules of training."""
