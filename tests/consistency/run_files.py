@@ -129,8 +129,9 @@ def code_of(path: Path) -> list[Path]:
     tree = view_of(path).tree
     brain = tree.get("brain_class")
     if brain is None:
-        name = "compare_training.py" if "comparison" in tree else "tokenizer_train.py"
-        return [ROOT / name]
+        names = {"comparison": "compare_training.py", "search": "decode.py"}
+        found = [name for key, name in names.items() if key in tree]
+        return [ROOT / (found or ["tokenizer_train.py"])[0]]
     module = tag_of(brain).removeprefix("!name:").rpartition(".")[0]
     folder = ROOT.joinpath(*module.split(".")).parent
     assert folder.is_dir(), folder
