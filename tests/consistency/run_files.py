@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 
 FRAGMENTS = {"corpus", "model"}
 """Folders of the files that run files include."""
-FILLINGS = {"vocab_size": 50}
+FILLINGS = {"vocab_size": 50, "num_words": 40}
 """Values for placeholders that are no paths."""
 DICT_METHODS = {"get", "items", "keys", "values", "update"}
 
