@@ -43,6 +43,7 @@ FRAMES_A_SECOND = 100
 FRAMES_A_LETTER = 6
 WEIGHTS = {"lm_weight": 3.25, "word_score": 1.28, "sil_weight": -0.89}  # the paper's
 THRESHOLD = 50.0
+KENLM_ORDER = 6  # of flashlight-text's KenLM, at most
 MARGINS = {"clear": 12.0, "noisy": 4.0, "flat": 0.0}
 """By how much the right letter exceeds the others, in deviations of the noise of 2."""
 
@@ -75,15 +76,16 @@ def transitions() -> Tensor:
     return 4 * torch.eye(size) + 0.5 * torch.randn(size, size, generator=generator)
 
 
-def ways(arpa: Path, options: BeamOptions) -> dict[str, Callable[[], Any]]:
+def ways(arpa: Path, options: BeamOptions, *, order: int) -> dict[str, Callable[[], Any]]:
     """Return what makes each search."""
     names = TOKENS.names
-    return {
+    found = {
         "ours, numpy": lambda: LexiconFreeSearch(TOKENS, NGramModel(arpa, names), options=options),
         "ours, KenLM": lambda: LexiconFreeSearch(TOKENS, KenLMModel(arpa, names), options=options),
         "flashlight, plain": lambda: FlashlightSearch(TOKENS, arpa, options, wraps=False),
         "flashlight, wrapped": lambda: FlashlightSearch(TOKENS, arpa, options, wraps=True),
     }
+    return found if order <= KENLM_ORDER else {"ours, numpy": found["ours, numpy"]}
 
 
 def measure(args: argparse.Namespace, arpa: Path, lines: Mapping[int, str]) -> list[dict[str, Any]]:
@@ -93,7 +95,7 @@ def measure(args: argparse.Namespace, arpa: Path, lines: Mapping[int, str]) -> l
     g = transitions()
     for beam in args.beams:
         options = BeamOptions(beam_size=beam, beam_threshold=THRESHOLD, **WEIGHTS)
-        for way, make in ways(arpa, options).items():
+        for way, make in ways(arpa, options, order=args.order).items():
             search = make()
             for kind, margin in MARGINS.items():
                 if way == "flashlight, wrapped" and beam > args.largest_wrapped:
@@ -166,7 +168,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--text", type=Path, help="text, one sentence a line; the default: the embedded corpus's")
     add("--lines", type=int, default=4000, help="of the text, for the language model")
-    add("--order", type=int, default=10, help="of the language model")
+    add("--order", type=int, default=6, help="of the language model; above 6: ours, numpy, alone")
     add("--seconds", type=float, default=10.0, help="of an utterance")
     add("--beams", type=int, nargs="+", default=[100, 500, 2000])
     add("--largest_wrapped", type=int, default=100, help="beam of the slowest way, at most")

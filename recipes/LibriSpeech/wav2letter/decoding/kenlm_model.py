@@ -52,6 +52,8 @@ class KenLMModel(LanguageModel):
         If neither kenlm nor flashlight-text is installed.
     FileNotFoundError
         If there is no such file.
+    ValueError
+        If KenLM can not read it, for example as its n-grams are too long.
     """
 
     unit = "log10"
@@ -182,7 +184,14 @@ class _FlashlightPackage:
 
 
 def _backend(path: Path, tokens: list[str]) -> _Backend:
-    if find_spec("kenlm") is not None:
-        return _KenLMPackage(import_module("kenlm"), path, tokens)
-    need("flashlight.lib.text.decoder.kenlm", "flashlight-text", why=f"to read {path}")
-    return _FlashlightPackage(path, tokens)
+    try:
+        if find_spec("kenlm") is not None:
+            return _KenLMPackage(import_module("kenlm"), path, tokens)
+        need("flashlight.lib.text.decoder.kenlm", "flashlight-text", why=f"to read {path}")
+        return _FlashlightPackage(path, tokens)
+    except (RuntimeError, OSError) as error:
+        raise ValueError(
+            f"kenlm: {path} can not be read: {error} Expected a model that this KenLM supports: "
+            "flashlight-text reads n-grams of up to 6 tokens, the package kenlm as many as it was "
+            "built for (MAX_ORDER=20 pip install kenlm); `ngram.NGramModel` reads any ARPA file."
+        ) from error

@@ -220,6 +220,14 @@ def test_kenlm_scores_as_the_automaton(small_arpa, small_tokens, small_model):
     np.testing.assert_allclose(pairs, kenlm.scores(states)[[0, 1], [1, 3]])
 
 
+def test_kenlm_tells_what_it_can_not_read(tmp_path):
+    pytest.importorskip("flashlight.lib.text.decoder.kenlm")
+    path = train_ngram(["a b a b a b a b"], tmp_path / "long.arpa", order=8)
+    with pytest.raises(ValueError, match="MAX_ORDER"):
+        KenLMModel(path, ["a", "b"])
+    assert NGramModel(path, ["a", "b"]).ngrams.orders.max() == 8
+
+
 def test_kenlm_absent_file_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="absent"):
         KenLMModel(tmp_path / "no.bin", ["a"])
