@@ -27,6 +27,7 @@ COLUMNS = {
     "wer": "WER %",
     "wer_p": "WER-P %",
     "cer_p": "CER-P %",
+    "perplexity": "perplexity",
     "utterances": "utterances",
 }
 

@@ -15,7 +15,9 @@ from recipes.common.hparams import load_run
 from tests.conftest import ROOT
 
 PROGRAMS = ("python", "python3", "torchrun", "make")
-DRIVEN_BY_YAML = ("train.py", "tokenizer_train.py", "train_hogwild.py", "compare_training.py")
+DRIVEN_BY_YAML = (
+    *("train.py", "tokenizer_train.py", "train_hogwild.py", "compare_training.py", "decode.py"),
+)
 MARKS = r"^[\s#>$|]*(?:[*-]\s+)?"
 """What may stand before a command in a comment, a quotation, a table or a list."""
 

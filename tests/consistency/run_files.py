@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 
 FRAGMENTS = {"corpus", "model"}
 """Folders of the files that run files include."""
-FILLINGS = {"vocab_size": 50}
+FILLINGS = {"vocab_size": 50, "num_words": 40}
 """Values for placeholders that are no paths."""
 DICT_METHODS = {"get", "items", "keys", "values", "update"}
 
@@ -129,8 +129,9 @@ def code_of(path: Path) -> list[Path]:
     tree = view_of(path).tree
     brain = tree.get("brain_class")
     if brain is None:
-        name = "compare_training.py" if "comparison" in tree else "tokenizer_train.py"
-        return [ROOT / name]
+        names = {"comparison": "compare_training.py", "search": "decode.py"}
+        found = [name for key, name in names.items() if key in tree]
+        return [ROOT / (found or ["tokenizer_train.py"])[0]]
     module = tag_of(brain).removeprefix("!name:").rpartition(".")[0]
     folder = ROOT.joinpath(*module.split(".")).parent
     assert folder.is_dir(), folder

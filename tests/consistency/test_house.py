@@ -23,6 +23,7 @@ MAX_LINES = {
     "tokenizer_train.py": 80,
     "compare_training.py": 100,
     "report.py": 80,
+    "decode.py": 80,
 }
 
 

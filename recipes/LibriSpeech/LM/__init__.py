@@ -1,0 +1,1 @@
+"""LibriSpeech/LM recipes."""

@@ -1,0 +1,1 @@
+"""Beam searches of the wav2letter recipes, and the language models that they ask."""

@@ -1,0 +1,173 @@
+"""Lexicons: words spelled in letters with repetition tokens, or in their best word pieces."""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from data_prepare.files import atomic_path
+from recipes.LibriSpeech.wav2letter.decoding.lexicon_file import Lexicon
+from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
+
+PIECE_MARK = "\u2581"
+"""What SentencePiece puts before the first piece of a word."""
+_PLAIN_WORD = re.compile(r"[a-z']+")
+
+
+def letter_lexicon(words: Iterable[str], tokens: TokenSet) -> tuple[Lexicon, list[str]]:
+    """Spell words in letters.
+
+    Arguments
+    ---------
+    words : Iterable[str]
+        In lower case.
+    tokens : TokenSet
+        Of the acoustic model.
+
+    Returns
+    -------
+    tuple[Lexicon, list[str]]
+        One spelling a word, which ends with the separator; and the words that have letters which
+        are no tokens, in order.
+    """
+    lexicon: Lexicon = {}
+    odd = []
+    for word in sorted(set(words)):
+        spelled = tokens.spell(word)
+        if spelled is None:
+            odd.append(word)
+        else:
+            lexicon[word] = [[*(tokens.names[token] for token in spelled), tokens.separator]]
+    return lexicon, odd
+
+
+def piece_lexicon(words: Iterable[str], processor: Any, *, num_best: int = 10) -> Lexicon:
+    """Segment words in their best ways.
+
+    Arguments
+    ---------
+    words : Iterable[str]
+        In lower case.
+    processor : Any
+        A loaded SentencePieceProcessor of a unigram model.
+    num_best : int
+        Segmentations of a word, at most.
+
+    Returns
+    -------
+    Lexicon
+        Segmentations, best first, with `_` in place of SentencePiece's mark. Those with unknown
+        pieces are left out, and words that have no others.
+    """
+    lexicon: Lexicon = {}
+    for word in sorted(set(words)):
+        found = processor.nbest_encode(word, nbest_size=num_best, out_type=int)
+        known = [row for row in found if processor.unk_id() not in row]
+        rows = [[named(processor.id_to_piece(piece)) for piece in row] for row in known]
+        if rows:
+            lexicon[word] = rows
+    return lexicon
+
+
+def named(piece: str) -> str:
+    """Return a piece as the token files write it."""
+    return piece.replace(PIECE_MARK, "_")
+
+
+def piece_tokens(processor: Any, *, end: str) -> list[str]:
+    """Return the pieces of a model without its special ones, the end token last."""
+    special = {processor.unk_id(), processor.bos_id(), processor.eos_id(), processor.pad_id()}
+    numbers = (n for n in range(processor.get_piece_size()) if n not in special)
+    return [*(named(processor.id_to_piece(number)) for number in numbers), end]
+
+
+def lower_arpa(source: Path, target: Path) -> list[str]:
+    """Write an ARPA file in lower case; return its plain words, those of a to z and apostrophes.
+
+    The official models of LibriSpeech are in capitals. Lines are streamed.
+
+    Arguments
+    ---------
+    source : Path
+        Plain or gzipped.
+    target : Path
+        Plain.
+
+    Returns
+    -------
+    list[str]
+        Words of the section of unigrams, in the file's order.
+
+    Raises
+    ------
+    ValueError
+        If two words become one in lower case, or there are no unigrams.
+    """
+    words: list[str] = []
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        _opened(source) as lines,
+        atomic_path(target) as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
+        is_unigram = False
+        for line in lines:
+            lower = line.lower()
+            file.write(lower)
+            if line.startswith("\\"):
+                is_unigram = line.startswith("\\1-grams:")
+            elif is_unigram and len(fields := lower.split()) >= 2:
+                words.append(fields[1])
+        twice = len(words) - len(set(words))
+        if twice or not words:
+            raise ValueError(
+                f"arpa {source}: has {len(words)} unigrams, {twice} of them twice in lower case; "
+                "expected words in one case."
+            )
+    return [word for word in words if _PLAIN_WORD.fullmatch(word)]
+
+
+def _opened(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"arpa: {path} is absent; expected an ARPA file, plain or .gz; give its path, or have "
+            "it downloaded (--download_folder)."
+        )
+    opened = gzip.open if path.suffix == ".gz" else open
+    return opened(path, "rt", encoding="utf-8")
+
+
+def split_by_vocabulary(
+    texts: Iterable[tuple[str, str]], lexicon: Mapping[str, Any]
+) -> tuple[list[str], list[str]]:
+    """Return the ids of utterances whose words are all in a lexicon, and those of the others."""
+    inside: list[str] = []
+    outside: list[str] = []
+    for name, text in texts:
+        (inside if all(word in lexicon for word in text.split()) else outside).append(name)
+    return inside, outside
+
+
+def letter_line(text: str, tokens: TokenSet) -> str:
+    """Return a text as the language model of letters sees it: `h e l 1 o | w o r l d |`.
+
+    Letters that are no tokens are dropped, and words that have no others.
+    """
+    words = ("".join(c for c in word if tokens.spell(c) is not None) for word in text.split())
+    spelled = (tokens.spell(word) for word in words if word)
+    names = (
+        name
+        for word in spelled
+        if word
+        for name in (*(tokens.names[token] for token in word), tokens.separator)
+    )
+    return " ".join(names)
+
+
+def piece_lines(texts: Iterable[str], processor: Any) -> Iterator[str]:
+    """Yield texts as the language model of word pieces sees them: pieces parted by blanks."""
+    for text in texts:
+        yield " ".join(map(named, processor.encode(text, out_type=str)))

@@ -1,0 +1,1 @@
+"""Tests of the beam searches, their language models, and what prepares them."""
