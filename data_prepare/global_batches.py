@@ -1,0 +1,164 @@
+"""Loads a prepared split in global batches of one size; see `data_prepare.global_plan`."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data_prepare.accounting import FaultBudget
+from data_prepare.batch import BatchReader, BatchRequest, SpeechBatch
+from data_prepare.batch_loader import BatchLoader
+from data_prepare.cursor import Cursor
+from data_prepare.global_plan import GlobalBatchOptions, GlobalBatchPlanner
+from data_prepare.index import ShardIndex
+from data_prepare.read_ahead import READ_AHEAD_BYTES
+from data_prepare.reading import ShardReader
+from data_prepare.sequence import BatchSequence, Position
+from data_prepare.storage import RemoteOptions, Storage
+from data_prepare.stream import ShardLoader
+
+_WORKERS: dict[str, Any] = {
+    "num_workers": 0,
+    "prefetch_factor": None,
+    "persistent_workers": True,
+    "multiprocessing_context": None,
+    "pin_memory": False,
+    "read_ahead_bytes": READ_AHEAD_BYTES,
+}
+"""What a loader's workers are by default."""
+
+
+class GlobalBatchLoader(ShardLoader):
+    """Loads a split in global batches of one size; see `data_prepare.global_plan`.
+
+    One iteration is one pass. Rank r of W takes micro-batches r, r + W, ... of each global batch;
+    `accumulation` of them are its share of one update. Positions, resuming and workers are those of
+    `data_prepare.stream.ShardLoader`.
+
+    Arguments
+    ---------
+    folder : str | Path | Storage
+        Folder of the split, its address or its storage.
+    global_batch : int
+        Utterances of an update.
+    micro_batch : int | None
+        Utterances of one forward pass of one rank; None: the rank's whole share.
+    seed : int
+        Of the order. More on this and what follows, up to `max_utterance_s`, in
+        `GlobalBatchOptions`.
+    num_buckets : int
+        Parts of the corpus by length.
+    by_length : bool
+        Share utterances among micro-batches by length.
+    at_once : int | None
+        Micro-batches that run at the same time; None: one for each rank.
+    speed : tuple[float, float] | None
+        Bounds of the trainer's speed factors.
+    speed_seed : int
+        Of these.
+    min_utterance_s : float
+        Shorter utterances are left out and counted.
+    max_utterance_s : float | None
+        Longer utterances are left out and counted.
+    transforms : Any
+        Each takes and returns the dict of an utterance.
+    max_bad_share : float
+        Share of a pass that may be unreadable.
+    rank : int | None
+        Which part to load; by default from torch.distributed.
+    world_size : int | None
+        Number of parts.
+    remote : RemoteOptions | None
+        For an address.
+    **workers : Any
+        `num_workers`, `prefetch_factor`, `persistent_workers`, `multiprocessing_context`,
+        `pin_memory`, `read_ahead_bytes` of `ShardLoader`.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range, or the micro-batches of an update do not go among the ranks.
+    """
+
+    def __init__(  # noqa: PLR0913 - the options of a YAML block, all by keyword
+        self,
+        folder: str | Path | Storage,
+        *,
+        global_batch: int,
+        micro_batch: int | None = None,
+        seed: int = 0,
+        num_buckets: int = 1,
+        by_length: bool = True,
+        at_once: int | None = None,
+        speed: tuple[float, float] | None = None,
+        speed_seed: int = 0,
+        min_utterance_s: float = 0.0,
+        max_utterance_s: float | None = None,
+        transforms: Any = (),
+        max_bad_share: float = 0.0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        remote: RemoteOptions | None = None,
+        **workers: Any,
+    ):
+        ranks = _number_of_ranks(world_size)
+        micro_batch = micro_batch or max(1, global_batch // ranks)
+        if global_batch % (micro_batch * ranks):
+            raise ValueError(
+                f"global batches: global_batch {global_batch} is no multiple of micro_batch "
+                f"{micro_batch} x {ranks} ranks; expected one; change micro_batch."
+            )
+        self.accumulation = global_batch // (micro_batch * ranks)
+        self.index = ShardIndex.load(folder, remote=remote, tolerant=max_bad_share > 0)
+        self.index.storage.check_room(None)
+        options = GlobalBatchOptions(
+            global_batch=global_batch,
+            micro_batch=micro_batch,
+            seed=seed,
+            num_buckets=num_buckets,
+            by_length=by_length,
+            at_once=at_once or ranks,
+            speed=(speed[0], speed[1]) if speed is not None else None,
+            speed_seed=speed_seed,
+            min_utterance_s=min_utterance_s,
+            max_utterance_s=max_utterance_s,
+        )
+        self.planner = GlobalBatchPlanner(self.index, options)
+        # A sequence asks its planner for a pass's plan and nothing else.
+        self.sequence = BatchSequence(self.planner)  # type: ignore[arg-type]
+        self.fault_budget = FaultBudget(
+            max_bad_share, where=str(folder), find_key=self.index.find_key
+        )
+        transforms = [transforms] if callable(transforms) else transforms
+        BatchLoader.__init__(
+            self,
+            BatchReader(ShardReader(self.index), transforms=transforms),
+            Cursor([self.index], self.sequence, rank=rank, world_size=world_size),
+            **{**_WORKERS, **workers},
+        )
+        self.begin_statistics()
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Global batches of a pass."""
+        return self.planner.num_updates
+
+    def fetch(self, number: int, *, pass_number: int = 0) -> SpeechBatch:
+        """Return micro-batch `number` of a pass, read here and now, with that pass's number."""
+        plan = self.sequence.plan(pass_number)
+        rows = plan.order[plan.starts[number] : plan.starts[number + 1]]
+        reader: Any = self.dataset
+        request = BatchRequest(
+            self.index.utterances[rows], position=Position(pass_number=pass_number)
+        )
+        batch: SpeechBatch = reader[request].unpack()
+        self.check_faults(batch)
+        return batch
+
+
+def _number_of_ranks(world_size: int | None) -> int:
+    if world_size is not None:
+        return world_size
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1
