@@ -1,0 +1,1 @@
+"""The LSTM transducer of MLPerf Training."""

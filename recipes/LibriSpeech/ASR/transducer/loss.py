@@ -1,0 +1,211 @@
+"""The losses that the joint may be trained with; all but the pruned one are the same number.
+
+| name | what | memory |
+|---|---|---|
+| packed | rows that exist, a chunk at a time, computed again in the backward pass | one chunk |
+| triton | the same with fused kernels (GPU) | one chunk |
+| torchaudio | all logits at once; the reference | 3 x all logits |
+| dense | all logits, log-softmax, autograd; to compare | 4 x all logits |
+| pruned | ANOTHER LOSS: a band of the lattice, and two more projections | a band |
+
+Each returns the negative log-likelihood of each utterance, not divided by a length. The benchmark's
+loss is their mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+
+from recipes.LibriSpeech.ASR.transducer.kernels import RowKernels
+from recipes.LibriSpeech.ASR.transducer.lattice import Lattice, solve
+from recipes.LibriSpeech.ASR.transducer.packed import PackedOptions, packed_loss
+from recipes.LibriSpeech.ASR.transducer.rows import LatticeRows
+
+LOSSES = ("packed", "triton", "torchaudio", "dense", "pruned")
+
+
+class JointLoss(Protocol):
+    """A loss; see :meth:`recipes.LibriSpeech.ASR.transducer.model.Joint.forward`."""
+
+    def __call__(
+        self,
+        enc: Tensor,
+        pred: Tensor,
+        tokens: Tensor,
+        *,
+        num_steps: Tensor,
+        num_tokens: Tensor,
+        head: nn.Linear,
+        dropout: float,
+        host_rows: int | None,
+    ) -> Tensor:
+        """Return [B]."""
+
+
+def make_loss(name: str, *, chunk_rows: int, joint_size: int, num_classes: int) -> JointLoss:
+    """Return a loss by its name.
+
+    Arguments
+    ---------
+    name : str
+        One of `LOSSES`.
+    chunk_rows : int
+        Rows at a time, >= 1.
+    joint_size : int
+        J.
+    num_classes : int
+        V.
+
+    Returns
+    -------
+    JointLoss
+        The pruned one is a module with parameters of its own.
+
+    Raises
+    ------
+    ValueError
+        If there is no such loss, or `chunk_rows` is not positive.
+    """
+    if name not in LOSSES or chunk_rows < 1:
+        raise ValueError(
+            f"transducer loss: {name!r} with chunk_rows {chunk_rows}; expected one of "
+            f"{', '.join(LOSSES)}, and chunk_rows >= 1."
+        )
+    if name == "torchaudio":
+        return torchaudio_loss
+    if name == "dense":
+        return dense_loss
+    if name == "pruned":
+        from recipes.LibriSpeech.ASR.transducer.pruned import PrunedLoss
+
+        return PrunedLoss(joint_size=joint_size, num_classes=num_classes, chunk_rows=chunk_rows)
+    if name == "triton":
+        from recipes.LibriSpeech.ASR.transducer import triton_lattice, triton_rows
+
+        return PackedLoss(chunk_rows, triton_rows.TritonKernels(), triton_lattice.by_triton)
+    return PackedLoss(chunk_rows, RowKernels(), solve)
+
+
+class PackedLoss:
+    """The loss of packed rows; see :mod:`recipes.LibriSpeech.ASR.transducer.packed`.
+
+    Arguments
+    ---------
+    chunk_rows : int
+        Rows at a time.
+    kernels : RowKernels
+        What is done to a chunk.
+    lattice : Lattice
+        What is done to the scores.
+    """
+
+    def __init__(self, chunk_rows: int, kernels: RowKernels, lattice: Lattice) -> None:
+        self.chunk_rows, self.kernels, self.lattice = chunk_rows, kernels, lattice
+
+    def __call__(
+        self,
+        enc: Tensor,
+        pred: Tensor,
+        tokens: Tensor,
+        *,
+        num_steps: Tensor,
+        num_tokens: Tensor,
+        head: nn.Linear,
+        dropout: float,
+        host_rows: int | None,
+    ) -> Tensor:
+        """Return [B]; see :class:`JointLoss`."""
+        if host_rows is None:
+            host_rows = int((num_steps * (num_tokens + 1)).sum())
+        shape = (enc.shape[0], enc.shape[1], pred.shape[1])
+        rows = LatticeRows(shape, tokens, num_steps, num_tokens, host_rows)
+        options = PackedOptions(
+            chunk_rows=self.chunk_rows,
+            dropout=dropout,
+            seed=mask_seed() if dropout else 0,
+            kernels=self.kernels,
+            lattice=self.lattice,
+        )
+        return packed_loss(enc, pred, head, rows=rows, options=options)
+
+
+def mask_seed() -> int:
+    """Return a seed for dropout masks from this process's stream, on the CPU: no waiting."""
+    return int(torch.randint(2**48, ()))
+
+
+def dense_logits(
+    enc: Tensor, pred: Tensor, head: nn.Linear, *, dropout: float
+) -> Tensor:  # [B, E, P, V]
+    """Return the logits of all cells, padding too."""
+    hidden = torch.relu(enc[:, :, None] + pred[:, None])
+    return head(nn.functional.dropout(hidden, dropout))
+
+
+def torchaudio_loss(
+    enc: Tensor,
+    pred: Tensor,
+    tokens: Tensor,
+    *,
+    num_steps: Tensor,
+    num_tokens: Tensor,
+    head: nn.Linear,
+    dropout: float,
+    host_rows: int | None,
+) -> Tensor:
+    """Return [B] by torchaudio's loss on all logits; see :class:`JointLoss`."""
+    del host_rows
+    steps, num = int(num_steps.max()), int(num_tokens.max())
+    logits = dense_logits(enc[:, :steps], pred[:, : num + 1], head, dropout=dropout)
+    loss: Tensor = torchaudio.functional.rnnt_loss(
+        logits.float(),
+        tokens[:, :num].int().contiguous(),
+        num_steps.int(),
+        num_tokens.int(),
+        blank=head.out_features - 1,
+        reduction="none",
+    )
+    return loss
+
+
+def dense_loss(
+    enc: Tensor,
+    pred: Tensor,
+    tokens: Tensor,
+    *,
+    num_steps: Tensor,
+    num_tokens: Tensor,
+    head: nn.Linear,
+    dropout: float,
+    host_rows: int | None,
+) -> Tensor:
+    """Return [B] by a log-softmax of all logits; see :class:`JointLoss`."""
+    del host_rows
+    logits = dense_logits(enc, pred, head, dropout=dropout)
+    logp = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+    following = nn.functional.pad(tokens, (0, 1))[:, None, :, None]  # [B, 1, P, 1]
+    label = logp.gather(3, following.expand(-1, logp.shape[1], -1, -1)).squeeze(3)
+    return LatticeLoss.apply(logp[..., -1], label, num_steps, num_tokens)
+
+
+class LatticeLoss(torch.autograd.Function):
+    """Negative log-likelihood [B] of scores [B, E, P] of blanks and labels, for autograd."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, blank: Tensor, label: Tensor, num_steps: Tensor, num_tokens: Tensor
+    ) -> Tensor:
+        """Solve the lattice."""
+        losses, *grads = solve(blank, label, num_steps=num_steps, num_tokens=num_tokens)
+        ctx.save_for_backward(*grads)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        """Return the derivatives by both scores."""
+        blank, label = (g * grad[:, None, None] for g in ctx.saved_tensors)
+        return blank, label, None, None
