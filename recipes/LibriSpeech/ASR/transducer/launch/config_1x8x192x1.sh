@@ -1,0 +1,10 @@
+# 1 node(s) of 8 GPU(s), 192 utterances a GPU and update, in 1 part(s): the preset for 1536.
+# shellcheck shell=bash
+export DGXNNODES=1
+export DGXNGPU=8
+export BATCHSIZE=192                   # of one GPU and update, before it is divided
+export GRAD_ACCUMULATION_STEPS=1
+export PRESET=1536
+export WALLTIME_MINUTES=60          # of one run; WALLTIME is that of all NEXP runs
+export WALLTIME=$((${NEXP:-1} * WALLTIME_MINUTES))
+export DGXNSOCKET=${DGXNSOCKET:-2}
