@@ -1,4 +1,4 @@
-"""The transducer's small run file, as a command: trains, goes on, shares updates among ranks."""
+"""The transducer's small run file, as a command: trains, and shares updates among ranks."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ TOLERANCE = 1e-5
 SMALL = {
     "corpus.hours": 0.05,
     "corpus.num_jobs": 1,
-    "vocab_size": 40,
+    "vocab_size": 60,
     "global_batch": 8,
     "micro_batch": 8,
     "model.enc_size": 24,
@@ -31,18 +31,16 @@ PLAIN = {
 """Nothing random but the speeds, which are those of utterance and pass."""
 
 
-def test_small_run_file_trains_tests_and_goes_on(main_job: MainJob, tmp_path):
-    options = {**SMALL, "work_folder": main_job.work}
-    command = train_command(RUN_FILE, tmp_path, **options, num_epochs=1)
-    assert "WER %" in run(command).check().out
+def test_small_run_file_trains_and_tests(main_job: MainJob, tmp_path):
+    options = {**SMALL, "work_folder": main_job.work, "num_epochs": 1}
+    assert "WER %" in run(train_command(RUN_FILE, tmp_path, **options)).check().out
     record = run_json(tmp_path)
     assert record["updates"] == 4
     assert record["results"]["test"]["utterances"] == 5
-    run(train_command(RUN_FILE, tmp_path, **options, num_epochs=2)).check()
-    assert run_json(tmp_path)["updates"] == 8
-    assert [row["epoch"] for row in log_rows(tmp_path)] == [1, 2]
+    assert [row["epoch"] for row in log_rows(tmp_path)] == [1]
 
 
+@pytest.mark.slow
 @pytest.mark.multiproc
 def test_two_ranks_equal_one_with_the_same_global_batch(main_job: MainJob, tmp_path):
     options = {**SMALL, **PLAIN, "work_folder": main_job.work, "num_epochs": 1}

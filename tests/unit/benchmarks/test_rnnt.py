@@ -32,6 +32,7 @@ def test_packed_loss_keeps_its_memory_at_the_benchmarks_shape():
     assert row["peak_mib"] <= 150
 
 
+@pytest.mark.slow
 def test_throughput_benchmark_compares_both_ways(tmp_path, capsys):
     words = ["--model", "small.yaml", "--batch", "2", "--updates", "1", "--warmup", "0"]
     assert rnnt_throughput.main([*words, "--shapes", "canonical", "--out", str(tmp_path)]) == 0
