@@ -159,7 +159,8 @@ class Stages:
         """Return the time, once the device has done what it was told."""
         if self.brain.device_type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter()
+            return time.perf_counter()
+        return time.process_time()
 
     @contextmanager
     def watch(self) -> Iterator[None]:

@@ -8,7 +8,8 @@ No files are read: utterances of 195,840 samples and 56 tokens (`canonical`, wha
 scripts take for throughput) or of simulated lengths (`simulated`). Both ways are the recipe's own
 Brain; the reference's has fp32 (TF32 products allowed), micro-batches of 16, all logits at once
 with torchaudio's loss, SpecAugment mask by mask, optimizer tensor by tensor. It stands in for the
-benchmark's code, which does not run on this version of PyTorch. Both take their updates in turn.
+benchmark's code, which does not run on this version of PyTorch. One after the other in one run. On
+a CPU the seconds are those of this process's CPU time, so that other processes do not count.
 """
 
 import argparse
@@ -54,7 +55,8 @@ def wait(brain: Any) -> float:
     """Return the time, once the device is idle."""
     if brain.device_type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter()
+        return time.perf_counter()
+    return time.process_time()
 
 
 def measure(mode: str, shape: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def report_lines(record: dict[str, Any]) -> list[str]:
     lines = head("Throughput of the transducer", record)
     lines += [
         f"{record['model']}, {record['batch']} utterances an update, medians of "
-        f"{record['updates']} updates after {record['warmup']}.",
+        f"{record['updates']} updates after {record['warmup']}. On a CPU: seconds of CPU time.",
         "",
     ]
     header = ["way", "device", "precision", "loss", "micro-batch", "update s", "utt/s", "peak MiB"]
