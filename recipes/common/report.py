@@ -28,8 +28,15 @@ COLUMNS = {
     "wer_p": "WER-P %",
     "cer_p": "CER-P %",
     "perplexity": "perplexity",
+    "bce": "BCE",
+    "bce_prior": "BCE of the prior",
+    "average_precision": "AP %",
+    "event_recall": "recall %",
+    "false_alarms_per_hour": "false alarms/h",
+    "latency_ms": "latency ms",
     "utterances": "utterances",
 }
+DIGITS = {"bce": 4, "bce_prior": 4, "latency_ms": 0}  # after the point; 2 elsewhere
 
 
 def _kept_training(former: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
@@ -182,14 +189,14 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
         rows += [(f"  {label}", part) for label, part in summary.get("by_category", {}).items()]
     keys = [key for key in COLUMNS if any(key in summary for _, summary in rows)]
     cells = [["test set", *(COLUMNS[key] for key in keys)]]
-    cells += [[name, *(_cell(summary.get(key)) for key in keys)] for name, summary in rows]
+    cells += [[name, *(_cell(key, summary.get(key)) for key in keys)] for name, summary in rows]
     return _aligned(cells)
 
 
-def _cell(value: Any) -> str:
+def _cell(key: str, value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.{DIGITS.get(key, 2)}f}" if isinstance(value, float) else str(value)
 
 
 def _aligned(cells: Sequence[Sequence[str]]) -> str:

@@ -48,6 +48,26 @@ def inverse_square_root(update: int, *, peak: float, num_warmup: int) -> float:
     return float(peak * (num_warmup / update) ** 0.5)
 
 
+def inverse_time(update: int, *, initial: float, decay: float) -> float:
+    """Return ``initial / (1 + decay * update)``, the rate of Keras 2 optimizers with ``decay``.
+
+    Arguments
+    ---------
+    update : int
+        Updates applied before this one.
+    initial : float
+        Rate of the first update.
+    decay : float
+        How fast it falls; >= 0.
+
+    Returns
+    -------
+    float
+        Learning rate of the update.
+    """
+    return initial / (1.0 + decay * update)
+
+
 def warmup_hold_decay(
     update: int,
     *,

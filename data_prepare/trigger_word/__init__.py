@@ -1,0 +1,1 @@
+"""Clips for trigger-word detection, mixed from words and noise."""

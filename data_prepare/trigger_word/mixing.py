@@ -1,0 +1,165 @@
+"""Put words into a background: places without overlap, sums, loudness.
+
+After the data synthesis of the trigger-word exercise of the course "Sequence Models"
+(deeplearning.ai, 2018), without its faults: placement is bounded, the last legal place can be
+drawn, and samples that do not fit into 16 bits are counted. Times are whole milliseconds, both ends
+of a span included.
+"""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
+Span = tuple[int, int]
+
+FULL_SCALE = 32768.0
+_FRAME_S = 0.01
+
+
+def overlaps(span: Span, others: Iterable[Span]) -> bool:
+    """Tell whether a span shares a millisecond with one of others; both ends belong to a span."""
+    start, end = span
+    return any(start <= last and end >= first for first, last in others)
+
+
+def place(
+    rng: np.random.Generator, length_ms: int, *, clip_ms: int, occupied: Iterable[Span], tries: int
+) -> Span | None:
+    """Draw a free place for a word.
+
+    Arguments
+    ---------
+    rng : np.random.Generator
+        Source of the draws.
+    length_ms : int
+        Of the word; > 0.
+    clip_ms : int
+        Of the clip.
+    occupied : Iterable[Span]
+        Places that are taken.
+    tries : int
+        Draws at most.
+
+    Returns
+    -------
+    tuple of (int, int) or None
+        First and last millisecond; None if the word is longer than the clip, or every draw met
+        another word.
+    """
+    taken = list(occupied)
+    for _ in range(tries if length_ms <= clip_ms else 0):
+        start = int(rng.integers(0, clip_ms - length_ms + 1))
+        span = (start, start + length_ms - 1)
+        if not overlaps(span, taken):
+            return span
+    return None
+
+
+def length_ms(num_samples: int, *, rate_hz: int) -> int:
+    """Return how many milliseconds a word touches."""
+    return math.ceil(1000 * num_samples / rate_hz)
+
+
+def overlay(clip: Samples, word: Samples, *, start_ms: int, rate_hz: int) -> None:
+    """Add a word to a clip, in place; what lies beyond the clip's end is cut."""
+    first = round(start_ms * rate_hz / 1000)
+    room = clip[first : first + len(word)]
+    room += word[: len(room)]
+
+
+def rms(samples: Samples) -> float:
+    """Return the root of the mean square; 0 for no samples."""
+    if not len(samples):
+        return 0.0
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
+
+
+def dbfs(samples: Samples) -> float:
+    """Return the level in dB of full scale (1.0 here, 32,768 in 16 bits); -inf for silence."""
+    level = rms(samples)
+    return 20.0 * math.log10(level) if level > 0 else -math.inf
+
+
+def gain(db: float) -> np.float32:
+    """Return the factor of a change in dB."""
+    return np.float32(10.0 ** (db / 20.0))
+
+
+def fit(samples: Samples, num_samples: int, *, rng: np.random.Generator) -> Samples:
+    """Return a stretch of a background that is as long as the clip, as a copy.
+
+    Arguments
+    ---------
+    samples : Samples
+        [S] the background; not empty.
+    num_samples : int
+        Wanted length.
+    rng : np.random.Generator
+        Draws where it begins; one that is too short goes round.
+
+    Returns
+    -------
+    ndarray
+        [num_samples] float32.
+    """
+    spare = len(samples) - num_samples
+    if spare >= 0:
+        first = int(rng.integers(0, spare + 1))
+        return samples[first : first + num_samples].copy()
+    first = int(rng.integers(0, len(samples)))
+    return np.resize(np.roll(samples, -first), num_samples).astype(np.float32)
+
+
+def to_int16(samples: Samples, *, target_dbfs: float | None) -> tuple[NDArray[np.int16], int]:
+    """Bring a clip to a level and to 16 bits.
+
+    Arguments
+    ---------
+    samples : Samples
+        [S] float32, full scale 1.0.
+    target_dbfs : float | None
+        Level of the result; None leaves it as it is. Silence stays silence.
+
+    Returns
+    -------
+    tuple of (ndarray, int)
+        [S] int16, and how many samples did not fit and were clipped.
+    """
+    level = dbfs(samples)
+    if target_dbfs is not None and math.isfinite(level):
+        samples = samples * gain(target_dbfs - level)
+    whole = np.rint(samples * FULL_SCALE)
+    num_clipped = int(np.count_nonzero((whole < -FULL_SCALE) | (whole > FULL_SCALE - 1)))
+    return np.clip(whole, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16), num_clipped
+
+
+def trim(samples: Samples, *, below_db: float, rate_hz: int) -> Samples:
+    """Cut off what is quiet before and after a word, so that its end is the end of the word.
+
+    Arguments
+    ---------
+    samples : Samples
+        [S] float32.
+    below_db : float
+        Frames of 10 ms count as quiet so many dB below the loudest one; > 0.
+    rate_hz : int
+        Sampling rate.
+
+    Returns
+    -------
+    ndarray
+        A view without quiet frames at both ends; all of it where nothing is louder than the rest.
+    """
+    frame = max(1, round(_FRAME_S * rate_hz))
+    num_frames = len(samples) // frame
+    if num_frames < 2:
+        return samples
+    frames = samples[: num_frames * frame].reshape(num_frames, frame)
+    power = np.mean(np.square(frames, dtype=np.float64), axis=1)
+    loud = np.flatnonzero(power > power.max() * 10.0 ** (-below_db / 10.0))
+    if not len(loud):
+        return samples
+    return samples[loud[0] * frame : (loud[-1] + 1) * frame]

@@ -1,0 +1,1 @@
+"""When was the word said?"""

@@ -1,0 +1,1 @@
+"""Convolution and two GRU layers, frame by frame."""
