@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from scipy import stats
 
 LEVEL = 0.95
+NO_DIFFERENCE = "no detectable difference"
 
 
 @dataclass(frozen=True)
@@ -128,3 +129,70 @@ def verdict(this: Mapping[int, float | None], that: Mapping[int, float | None]) 
     low, high = mean - width, mean + width
     is_shown = not low <= 0.0 <= high
     return Verdict(mean, low, high, len(differences), is_shown)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as much of something one way takes as another, over paired units.
+
+    Arguments
+    ---------
+    mean : float
+        Geometric mean of the units' ratios.
+    low, high : float, float
+        Its 95 % interval: Student's t on the logarithms.
+    per_unit : Sequence[float]
+        The ratios.
+    """
+
+    mean: float
+    low: float
+    high: float
+    per_unit: Sequence[float]
+
+    def verdict(self, *, resolution: float, more: str = "slower", less: str = "faster") -> str:
+        """Return `more` or `less` where the interval leaves out 1, else that nothing is seen.
+
+        Arguments
+        ---------
+        resolution : float
+            A mean nearer to 1 than this is not called a difference, however narrow its interval:
+            machines are not the same from minute to minute; >= 0.
+        more : str
+            Word for a ratio above 1.
+        less : str
+            Word for a ratio below 1.
+
+        Returns
+        -------
+        str
+            For a table.
+        """
+        is_shown = not self.low <= 1.0 <= self.high
+        is_large = abs(math.log(self.mean)) > math.log1p(resolution)
+        if not (is_shown and is_large):
+            return NO_DIFFERENCE
+        return more if self.mean > 1.0 else less
+
+
+def geometric_ratio(this: Sequence[float], that: Sequence[float]) -> Ratio | None:
+    """Compare two ways by units that both have gone through.
+
+    Arguments
+    ---------
+    this : Sequence[float]
+        A figure of each unit; > 0.
+    that : Sequence[float]
+        The same figure of the way that it is compared with, in the same order.
+
+    Returns
+    -------
+    Ratio or None
+        None for fewer than two units: nothing can be said.
+    """
+    logs = [math.log(a / b) for a, b in zip(this, that, strict=True)]
+    if len(logs) < 2:
+        return None
+    mean, width = statistics.fmean(logs), half_width(logs)
+    low, middle, high = (math.exp(value) for value in (mean - width, mean, mean + width))
+    return Ratio(middle, low, high, [math.exp(value) for value in logs])

@@ -1,1 +1,1 @@
-"""When was the word said?"""
+"""Frame-wise detection: when the word was said."""

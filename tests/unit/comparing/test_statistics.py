@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from comparing.statistics import summarise, verdict
+from comparing.statistics import NO_DIFFERENCE, geometric_ratio, summarise, verdict
 
 
 @pytest.mark.parametrize("num", [2, 3, 9])
@@ -48,3 +48,28 @@ def test_false_verdicts_are_as_rare_as_they_should_be():
         this, that = ({seed: random.normal() for seed in range(3)} for _ in range(2))
         shown += verdict(this, that).is_shown
     assert 25 <= shown <= 80  # 5 % of 1,000, give or take
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.25, 0.8])
+def test_geometric_ratio_agrees_with_the_t_test_of_logarithms(factor):
+    random = np.random.default_rng(3)
+    that = list(random.uniform(1, 2, 6))
+    this = [value * factor * random.uniform(0.97, 1.03) for value in that]
+    found = geometric_ratio(this, that)
+    logs = np.log(np.array(this) / that)
+    low, high = stats.t.interval(0.95, 5, loc=logs.mean(), scale=stats.sem(logs))
+    assert (found.low, found.high) == pytest.approx((np.exp(low), np.exp(high)))
+    assert found.mean == pytest.approx(np.exp(logs.mean()))
+    expected = {1.0: NO_DIFFERENCE, 1.25: "slower", 0.8: "faster"}[factor]
+    assert found.verdict(resolution=0.01) == expected
+
+
+def test_ratio_nearer_to_one_than_the_resolution_is_no_difference():
+    found = geometric_ratio([1.0050, 1.0051, 1.0052], [1.0, 1.0, 1.0])
+    assert found.low > 1.0
+    assert found.verdict(resolution=0.01) == NO_DIFFERENCE
+    assert found.verdict(resolution=0.001) == "slower"
+
+
+def test_geometric_ratio_needs_two_units():
+    assert geometric_ratio([1.0], [1.0]) is None

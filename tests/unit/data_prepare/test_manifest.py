@@ -1,6 +1,7 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from data_prepare.index import ShardIndex
@@ -70,7 +71,8 @@ def test_manifest_kept_fields_become_notes(tmp_path):
     rows = {row["id"]: row.get("notes") for row in texts(folder)}
     assert rows == {"u0": {"ends": [0.25, 0.5]}, "u1": {"ends": []}, "u2": None}
     index = ShardIndex.load(folder)
-    found = ShardReader(index).read(index.utterances)
+    out = np.empty((3, int(index.utterances["num_samples"].max())), np.float32)
+    found = ShardReader(index).read(index.utterances, out=out)
     assert {meta["id"]: meta.get("notes") for meta in found.metas} == rows
     assert not verify_corpus(tmp_path / "out").findings.counts
 

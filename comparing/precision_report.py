@@ -1,0 +1,278 @@
+"""What a comparison of precisions leaves: precision.json, precision.md, precision.png."""
+
+from __future__ import annotations
+
+import io
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+from comparing.statistics import NO_DIFFERENCE, Ratio, geometric_ratio, verdict
+from recipes.common.experiment import git_commit, write_atomically
+from recipes.common.report import machine, package_versions
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402 - the backend comes first
+
+TOO_FEW = "too few units for a verdict"
+Found = Mapping[str, Any]
+
+
+def comparisons_of(found: Found) -> list[dict[str, Any]]:
+    """Return every arm beside the first one: speed, processor time, memory, quality, verdicts.
+
+    Arguments
+    ---------
+    found : Found
+        What `comparing.precision.compare` returned.
+
+    Returns
+    -------
+    list of dict
+        Plain JSON values, one for each arm but the first.
+    """
+    baseline, *others = [arm["name"] for arm in found["arms"]]
+    return [_comparison(found, name, baseline) for name in others]
+
+
+def _comparison(found: Found, name: str, baseline: str) -> dict[str, Any]:
+    resolution = found["protocol"]["resolution"]
+    result: dict[str, Any] = {"arm": name, "baseline": baseline}
+    for key in ("wall_ms", "cpu_ms"):
+        this, that = (medians(found, arm, key) for arm in (name, baseline))
+        result[key] = _ratio(geometric_ratio(this, that), resolution=resolution)
+    result["saved_mib"] = _share(found, name, baseline, "saved_mib")
+    result["peak_mib"] = _share(found, name, baseline, "peak_mib")
+    first = found["units"][0]["arms"][baseline]["valid"]
+    result["valid"] = {key: _quality(found, name, baseline, key) for key in first}
+    return result
+
+
+def medians(found: Found, arm: str, key: str) -> list[float]:
+    """Return an arm's median of a list of figures, one for each unit."""
+    return [statistics.median(unit["arms"][arm][key]) for unit in found["units"]]
+
+
+def _ratio(ratio: Ratio | None, *, resolution: float) -> dict[str, Any]:
+    if ratio is None:
+        return {"verdict": TOO_FEW}
+    return {
+        "mean": ratio.mean,
+        "low": ratio.low,
+        "high": ratio.high,
+        "units": len(ratio.per_unit),
+        "per_unit": list(ratio.per_unit),
+        "verdict": ratio.verdict(resolution=resolution),
+    }
+
+
+def _share(found: Found, name: str, baseline: str, key: str) -> float | None:
+    """Return an arm's memory over the baseline's; None where it was not measured."""
+    this, that = (found["units"][0]["arms"][arm][key] for arm in (name, baseline))
+    return this / that if this and that else None
+
+
+def _quality(found: Found, name: str, baseline: str, key: str) -> dict[str, Any]:
+    """Return the paired difference of a validation figure (arm minus baseline)."""
+    this, that = (
+        {unit["seed"]: unit["arms"][arm]["valid"].get(key) for unit in found["units"]}
+        for arm in (name, baseline)
+    )
+    result = verdict(this, that)
+    values = {"this": list(this.values()), "that": list(that.values())}
+    if result is None:
+        return {**values, "verdict": TOO_FEW}
+    word = "higher" if result.difference > 0 else "lower"
+    return {
+        **values,
+        "difference": result.difference,
+        "low": result.low,
+        "high": result.high,
+        "units": result.num_seeds,
+        "verdict": word if result.is_shown else NO_DIFFERENCE,
+        **_margin(found, key, result.low, result.high),
+    }
+
+
+def _margin(found: Found, key: str, low: float, high: float) -> dict[str, Any]:
+    """Return whether the metric that counts is not worse by more than the margin agreed before."""
+    margin = found["protocol"]["margin"]
+    if margin is None or key != found["valid_metric"]:
+        return {}
+    worst = high if found["valid_mode"] == "min" else -low
+    return {"margin": margin, "is_not_worse": worst < margin}
+
+
+def write_report(found: Found, *, folder: Path, command: str, name: str = "precision") -> Path:
+    """Write everything; return the path of the report in Markdown.
+
+    Arguments
+    ---------
+    found : Found
+        What `comparing.precision.compare` returned.
+    folder : Path
+        Where the files go.
+    command : str
+        How the comparison was started.
+    name : str
+        Of the files.
+
+    Returns
+    -------
+    Path
+        <folder>/<name>.md; beside it .json and .png.
+    """
+    comparisons = comparisons_of(found)
+    record = {
+        "command": command,
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": git_commit(),
+        "machine": machine(),
+        "packages": package_versions(),
+        "comparisons": comparisons,
+        **found,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / f"{name}.json", json.dumps(record, indent=1) + "\n")
+    temporary = folder / f".{name}.png.tmp"
+    temporary.write_bytes(picture(found, comparisons))
+    temporary.replace(folder / f"{name}.png")
+    path = folder / f"{name}.md"
+    write_atomically(path, "\n".join(markdown(record, picture_name=f"{name}.png")) + "\n")
+    return path
+
+
+def markdown(record: Found, *, picture_name: str) -> list[str]:
+    """Return the lines of the report."""
+    place, how = record["machine"], record["protocol"]
+    return [
+        "# Comparison of precisions",
+        "",
+        f"- command: `{record['command']}`",
+        f"- date: {record['written'][:10]}; commit: {record['commit']}",
+        f"- machine: {place['processor']}, {place['cores']} cores, {place['memory_gib']} GiB, "
+        f"GPUs: {', '.join(place['gpus']) or 'none'}; Python {place['python']}, "
+        f"torch {record['packages']['torch']}",
+        f"- device {record['device']}, {record['threads']} threads, load average "
+        f"{_loads(record)}; {record['parameters']:,} parameters",
+        f"- {how['units']} units (seeds from {how['first_seed']}), {how['timed_steps']} timed "
+        f"updates of each arm after {how['warmup_steps']} of warm-up, turns as A B B A; quality "
+        f"after {record['units'][0]['arms'][record['arms'][0]['name']]['updates']} applied updates",
+        "",
+        *_arms_table(record),
+        "",
+        *_speed_table(record),
+        "",
+        *_quality_table(record),
+        "",
+        "A ratio is the geometric mean over units with its 95 % interval; a verdict is given only "
+        "where the interval leaves out 1 and the mean differs by more than "
+        f"{how['resolution']:.1%}. Differences are arm minus baseline, paired by seed, with their "
+        "95 % interval.",
+        "",
+        f"![ratios and differences]({picture_name})",
+    ]
+
+
+def _loads(record: Found) -> str:
+    loads = [load for unit in record["units"] for load in unit["load_average"]]
+    return f"{min(loads):.1f} to {max(loads):.1f}"
+
+
+def _arms_table(record: Found) -> list[str]:
+    lines = [
+        "| arm | update ms | processor ms | kept for backward MiB | peak MiB | skipped | scale |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    for arm in record["arms"]:
+        name = arm["name"]
+        own = [unit["arms"][name] for unit in record["units"]]
+        cells = [
+            f"{statistics.median(medians(record, name, 'wall_ms')):.2f}",
+            f"{statistics.median(medians(record, name, 'cpu_ms')):.2f}",
+            _number(own[0]["saved_mib"]),
+            _number(own[0]["peak_mib"]),
+            str(sum(figures["skipped"] for figures in own)),
+            _number(own[-1]["final_scale"]),
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _speed_table(record: Found) -> list[str]:
+    lines = ["| time of an update | wall | processor | verdict (wall) |", "|---|--:|--:|---|"]
+    for one in record["comparisons"]:
+        wall, cpu = (_interval(one[key], "mean", "{:.3f}") for key in ("wall_ms", "cpu_ms"))
+        label = f"{one['arm']} / {one['baseline']}"
+        lines.append(f"| {label} | {wall} | {cpu} | {one['wall_ms']['verdict']} |")
+    return lines
+
+
+def _quality_table(record: Found) -> list[str]:
+    lines = ["| validation | baseline, mean | difference | verdict |", "|---|--:|--:|---|"]
+    for one in record["comparisons"]:
+        for key, figure in one["valid"].items():
+            known = [value for value in figure["that"] if value is not None]
+            middle = f"{statistics.fmean(known):.4f}" if known else "-"
+            told = figure["verdict"]
+            if "is_not_worse" in figure:
+                told += f"; {'' if figure['is_not_worse'] else 'not shown '}not worse by "
+                told += f"{figure['margin']:g}"
+            cell = _interval(figure, "difference", "{:+.4f}")
+            lines.append(
+                f"| {key}: {one['arm']} - {one['baseline']} | {middle} | {cell} | {told} |"
+            )
+    return lines
+
+
+def _interval(figure: Found, key: str, form: str) -> str:
+    if key not in figure:
+        return "-"
+    middle, low, high = (form.format(figure[name]) for name in (key, "low", "high"))
+    return f"{middle} ({low} to {high})"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def picture(found: Found, comparisons: Sequence[Found]) -> bytes:
+    """Return units and intervals of speed and of the validation metric, as PNG."""
+    figure, axes = plt.subplots(1, 2, figsize=(9.0, 1.6 + 0.6 * len(comparisons)), squeeze=False)
+    metric = found["valid_metric"]
+    for place, one in enumerate(comparisons):
+        speed, quality = one["wall_ms"], one["valid"].get(metric, {})
+        _draw(axes[0, 0], place, speed, middle=speed.get("mean"), values=speed.get("per_unit", []))
+        pairs = zip(quality.get("this", []), quality.get("that", []), strict=True)
+        values = [a - b for a, b in pairs if a is not None and b is not None]
+        _draw(axes[0, 1], place, quality, middle=quality.get("difference"), values=values)
+    labels = [f"{one['arm']} / {one['baseline']}" for one in comparisons]
+    for axis, title, nothing in zip(
+        axes[0],
+        ("time of an update, ratio", f"validation {metric}, difference"),
+        (1, 0),
+        strict=True,
+    ):
+        axis.axvline(nothing, color="grey", linewidth=0.8)
+        axis.set_yticks(range(len(labels)), labels)
+        axis.set_ylim(-0.6, len(labels) - 0.4)
+        axis.set_title(title, fontsize=9)
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def _draw(
+    axis: Any, place: int, figure: Found, *, middle: float | None, values: Sequence[float]
+) -> None:
+    axis.plot(values, [place + 0.15] * len(values), "o", markersize=3, alpha=0.6)
+    if middle is not None:
+        axis.plot([figure["low"], figure["high"]], [place] * 2, color="black", linewidth=1.5)
+        axis.plot([middle], [place], "D", color="black", markersize=4)

@@ -1,0 +1,151 @@
+"""The detector learns from synthetic words; precisions are compared on it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from comparing.arms import make_arms
+from comparing.precision import compare
+from comparing.precision_report import write_report
+from comparing.protocol import Protocol
+from comparing.statistics import NO_DIFFERENCE
+from comparing.trajectory import Clock
+from recipes.common.hparams import load_run
+from tests.integration.commands import log_rows, run, run_json, train_command
+from tests.unit.data_prepare.trigger_word.sweeps import write_words
+
+HPARAMS = "recipes/TriggerWord/Detection/conv_gru/hparams"
+SMALL = f"{HPARAMS}/small.yaml"
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory) -> dict[str, object]:
+    """Sweeps instead of words, 200 clips of 2 s; half a second's work."""
+    folder = tmp_path_factory.mktemp("trigger_word")
+    return {
+        "work_folder": folder / "work",
+        "corpus.words_folder": write_words(folder / "words", num=16),
+        "corpus.num_clips": "{train: 240, valid: 60, test: 60}",
+        "corpus.max_negatives": 2,
+    }
+
+
+@pytest.mark.multiproc
+def test_small_detector_beats_the_prior_and_finds_events(options, tmp_path):
+    done = run(train_command(SMALL, tmp_path, num_epochs=10, num_hold=120, **options)).check()
+    record = run_json(tmp_path)
+    result = record["results"]["test"]
+    assert record["parameters"] == 61_409
+    assert result["bce"] < 0.5 * result["bce_prior"]
+    assert result["average_precision"] > 80
+    assert result["event_recall"] > 80
+    assert result["utterances"] == 60
+    assert "BCE of the prior" in done.out
+    rows = log_rows(tmp_path)
+    assert [row["epoch"] for row in rows] == list(range(1, 11))
+    assert all(row["bce_prior"] > 0 for row in rows)
+    assert (tmp_path / "events" / "test.txt").is_file()
+
+
+class SteadyClock(Clock):
+    """A step takes 10 ms, give or take 3 %; sleep takes what it says, at once."""
+
+    def __init__(self) -> None:
+        self._random = np.random.default_rng(0)
+        self._now_s = 0.0
+        self.asleep_s = 0.0
+
+    def wall_s(self) -> float:
+        self._now_s += 0.010 * self._random.uniform(0.97, 1.03)
+        return self._now_s
+
+    cpu_s = wall_s
+
+    def sleep(self, seconds: float) -> None:
+        self._now_s += seconds
+        self.asleep_s += seconds
+
+
+def words_of(options: dict[str, object]) -> list[str]:
+    return [str(word) for key, value in options.items() for word in (f"--{key}", value)]
+
+
+def compared(options, folder: Path, kinds: list[str], *, delay_ms: float = 0.0, **how):
+    how = {"units": 3, "warmup_steps": 2, "timed_steps": 6, "num_batches": 4, **how}
+    return compare(
+        SMALL,
+        make_arms(kinds, delay_ms=delay_ms),
+        Protocol(**{"valid_batches": 1, **how}),
+        options=words_of(options),
+        folder=folder,
+        clock=SteadyClock(),
+    )
+
+
+def comparison_of(found, folder: Path):
+    path = write_report(found, folder=folder, command="test")
+    (one,) = json.loads(path.with_suffix(".json").read_text())["comparisons"]
+    return one, path.read_text()
+
+
+def test_two_equal_arms_are_equal_bit_for_bit_and_no_difference_is_told(options, tmp_path):
+    found = compared(options, tmp_path, ["fp32", "fp32"])
+    assert [unit["order"][0] for unit in found["units"]] == ["fp32", "fp32 (2)", "fp32"]
+    for unit in found["units"]:
+        one, other = unit["arms"].values()
+        assert one["losses"] == other["losses"]
+        assert one["valid"] == other["valid"]
+        assert (one["updates"], len(one["wall_ms"])) == (9, 6)
+        assert one["saved_mib"] == other["saved_mib"] > 0
+    assert len({unit["arms"]["fp32"]["losses"][0] for unit in found["units"]}) == 3
+    one, text = comparison_of(found, tmp_path)
+    assert one["wall_ms"]["verdict"] == NO_DIFFERENCE
+    assert one["wall_ms"]["low"] < 1.0 < one["wall_ms"]["high"]
+    assert {figure["verdict"] for figure in one["valid"].values()} == {NO_DIFFERENCE}
+    assert NO_DIFFERENCE in text
+
+
+def test_sleep_in_one_arm_is_found_and_changes_no_loss(options, tmp_path):
+    found = compared(options, tmp_path, ["fp32", "fp32"], delay_ms=1.0)
+    one, text = comparison_of(found, tmp_path)
+    assert one["wall_ms"]["verdict"] == "slower"
+    assert one["wall_ms"]["mean"] == pytest.approx(1.1, abs=0.02)
+    assert "slower" in text
+    for unit in found["units"]:
+        losses = [arm["losses"] for arm in unit["arms"].values()]
+        assert losses[0] == losses[1]
+
+
+def test_bf16_keeps_less_for_the_backward_pass_and_no_scaler(options, tmp_path):
+    found = compared(options, tmp_path, ["fp32", "bf16"], units=2, updates=12)
+    for unit in found["units"]:
+        single, half = unit["arms"].values()
+        assert single["losses"] != half["losses"]
+        assert np.isfinite(half["losses"]).all()
+        assert half["losses"][0] == pytest.approx(single["losses"][0], rel=0.05)
+        assert half["saved_mib"] < single["saved_mib"]
+        assert (half["final_scale"], half["skipped"], half["updates"]) == (None, 0, 12)
+        assert half["valid"]["bce_prior"] == single["valid"]["bce_prior"]
+
+
+def test_fp16_on_a_cpu_is_refused_before_anything_is_built(options, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ValueError, match="fp16 need a CUDA device"):
+        compared(options, tmp_path, ["fp32", "fp16"])
+
+
+@pytest.mark.parametrize("name", ["parity", "train", "small"])
+def test_presets_build_their_detector(name, tmp_path):
+    run_ = load_run([f"{HPARAMS}/{name}.yaml", "--output_folder", str(tmp_path)])
+    detector = run_.hparams["modules"]["detector"]
+    num = sum(param.numel() for param in detector.parameters())
+    assert num == (61_409 if name == "small" else 522_425)
+    parity = name == "parity"
+    assert detector.dropout == (0.8 if parity else 0.2)
+    assert detector.norm_1.momentum == (0.01 if parity else 0.1)
+    feats = run_.hparams["modules"]["normalize"](torch.ones(1, 3, 101), epoch=1)
+    assert bool((feats == 1).all()) == parity

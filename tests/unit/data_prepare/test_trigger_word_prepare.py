@@ -1,0 +1,118 @@
+"""Clips on disk, and the shards that are made of them."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from data_prepare.index import ShardIndex
+from data_prepare.manifest import prepare_manifest
+from data_prepare.reading import ShardReader
+from data_prepare.trigger_word_prepare import make_clips
+from tests.unit.data_prepare.raw_corpora import leave_out_plot
+from tests.unit.data_prepare.trigger_word.sweeps import RATE_HZ, write_words
+
+OPTIONS = {
+    **{"rate_hz": RATE_HZ, "clip_s": 2.0, "max_triggers": 2, "progress": False},
+    "num_clips": {"train": 6, "valid": 2, "test": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    return str(write_words(tmp_path_factory.mktemp("words")))
+
+
+@pytest.fixture
+def clips(words, tmp_path):
+    return make_clips(tmp_path / "clips", words_folder=words, **OPTIONS)
+
+
+def records_of(manifest):
+    return [json.loads(line) for line in manifest.read_text().splitlines()]
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_same_options_give_the_same_bytes_whatever_the_jobs(clips, words, tmp_path):
+    again = make_clips(tmp_path / "again", words_folder=words, num_jobs=3, **OPTIONS)
+    assert contents(clips.parent) == contents(again.parent)
+    audio = [clips.parent.joinpath(r["path"]).read_bytes() for r in records_of(clips)]
+    assert len(set(audio)) == len(audio) == 11
+
+
+def test_no_recording_is_heard_in_two_splits(clips):
+    heard = {}
+    for record in records_of(clips):
+        own = {record["background"], *record["trigger_ids"], *record["negative_ids"]}
+        heard.setdefault(record["split"], set()).update(own)
+    assert set(heard) == {"train", "valid", "test"}
+    assert sum(map(len, heard.values())) == len(set().union(*heard.values()))
+
+
+def test_shards_hold_the_samples_and_notes_of_the_folder(clips, tmp_path, monkeypatch):
+    leave_out_plot(monkeypatch)
+    keep = ["trigger_ends_ms", "negative_spans_ms", "background", "snr_db"]
+    corpus = prepare_manifest(
+        clips,
+        tmp_path / "shards",
+        keep=keep,
+        rate_hz=RATE_HZ,
+        allow_empty_text=True,
+        progress=False,
+    )
+    records = {record["id"]: record for record in records_of(clips)}
+    for split, folder in corpus.splits.items():
+        index = ShardIndex.load(folder)
+        out = np.empty((len(index.utterances), 2 * RATE_HZ), np.float32)
+        found = ShardReader(index).read(index.utterances, out=out)
+        assert len(found.metas) == OPTIONS["num_clips"][split]
+        for row, meta in zip(out, found.metas, strict=True):
+            record = records[meta["id"]]
+            wanted = {name: record[name] for name in keep if record[name] is not None}
+            assert meta["notes"] == wanted
+            samples, _ = soundfile.read(clips.parent / record["path"], dtype="float32")
+            np.testing.assert_array_equal(row, samples)
+
+
+def test_second_run_does_nothing_and_other_options_are_refused(clips, words):
+    before = contents(clips.parent)
+    stamp = clips.stat().st_mtime_ns
+    assert make_clips(clips.parent, words_folder=words, **OPTIONS) == clips
+    assert clips.stat().st_mtime_ns == stamp
+    with pytest.raises(ValueError, match=r"seed was 0, now 1"):
+        make_clips(clips.parent, words_folder=words, seed=1, **OPTIONS)
+    make_clips(clips.parent, words_folder=words, seed=1, overwrite=True, **OPTIONS)
+    assert contents(clips.parent) != before
+
+
+def test_folder_of_somebody_else_is_left_alone(words, tmp_path):
+    (tmp_path / "train").mkdir()
+    with pytest.raises(ValueError, match="not made here"):
+        make_clips(tmp_path, words_folder=words, **OPTIONS)
+    assert (tmp_path / "train").is_dir()
+
+
+def test_options_tell_all_faults(tmp_path):
+    with pytest.raises(ValueError, match=r"names 'dev'.*is 0 for dev.*no train.*both given"):
+        make_clips(tmp_path, words_folder="w", manifest="m", num_clips={"dev": 0})
+
+
+def test_clips_tell_what_was_made(clips):
+    made = json.loads((clips.parent / "clips.json").read_text())["made"]
+    assert made["train"]["clips"] == 6
+    assert made["train"]["recordings"] == {"trigger": 6, "negative": 6, "background": 6}
+    assert made["test"]["hours"] == round(6 / 3600, 4)
+
+
+@pytest.mark.multiproc
+def test_spoken_words_need_no_download(tmp_path):
+    options = {**OPTIONS, "num_voices": {"train": 1, "valid": 1, "test": 1}}
+    manifest = make_clips(tmp_path, negatives=("seven", "turn it off"), **options)
+    spoken = sorted(path.name for path in (tmp_path / "spoken" / "train").rglob("*.flac"))
+    wanted = ["0000-computer.flac", "0000-seven.flac", "0000-turn_it_off.flac", "0000.flac"]
+    assert spoken == wanted
+    assert len(records_of(manifest)) == 11
