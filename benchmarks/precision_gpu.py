@@ -1,0 +1,137 @@
+"""Which precision for which recipe? All recipes, all arms, one command. Meant for a GPU.
+
+    python -m benchmarks.precision_gpu
+    python -m benchmarks.precision_gpu --only trigger --units 10
+    python -m benchmarks.precision_gpu --device cpu --arms fp32 bf16 --only small
+
+Every case is one run of compare_precision.py, in a process of its own; a case that fails does not
+stop the others, and the exit code tells. First comes an A/A comparison on the first case, which has
+to show no difference. Reports go to ``benchmarks/results/<date>-precision-<device>-<case>.md``,
+``.json`` and ``.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+TRIGGER = "recipes/TriggerWord/Detection/conv_gru/hparams"
+CLIP_S = 10
+ON_GPU, ON_CPU = ("fp32", "tf32", "bf16", "fp16"), ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipe with options.
+
+    Arguments
+    ---------
+    name : str
+        Of the report.
+    run_file : str
+        YAML of train.py.
+    options : tuple of str
+        Of its command line.
+    """
+
+    name: str
+    run_file: str
+    options: tuple[str, ...] = ()
+
+
+def cases() -> Iterator[Case]:
+    """Yield the flagship, every recipe's small run file, and the trigger word's full model.
+
+    A recipe that is added to the collection is found by its `small.yaml`.
+    """
+    yield Case("seq2seq-small", "hparams/train.yaml")
+    for path in sorted((ROOT / "recipes").glob("*/*/*/hparams/small.yaml")):
+        corpus, task, model = path.relative_to(ROOT / "recipes").parts[:3]
+        name = f"{corpus}-{task}-{model}-small".lower()
+        yield Case(name, path.relative_to(ROOT).as_posix())
+    for num_clips in (32, 64, 256):
+        options = ("--max_batch_s", str(num_clips * CLIP_S), "--num_workers", "4")
+        yield Case(f"triggerword-full-{num_clips}", f"{TRIGGER}/train.yaml", options)
+    padded = ("--model.conv_channels", "200", "--max_batch_s", str(256 * CLIP_S))
+    yield Case("triggerword-200-channels-256", f"{TRIGGER}/train.yaml", padded)
+
+
+def command_of(
+    case: Case, arms: Sequence[str], folder: Path, *, args: argparse.Namespace
+) -> list[str]:
+    """Return the command of a case."""
+    how = ["--units", str(args.units), "--timed_steps", str(args.timed_steps)]
+    how += ["--warmup_steps", str(args.warmup_steps), "--output", str(folder)]
+    how += ["--updates", str(args.updates)] if args.updates else []
+    how += ["--valid_batches", str(args.valid_batches)] if args.valid_batches else []
+    words = [sys.executable, "compare_precision.py", case.run_file, *how, "--arms", *arms]
+    return [*words, "--device", args.device, *case.options, *args.options]
+
+
+def run(case: Case, arms: Sequence[str], name: str, *, args: argparse.Namespace) -> bool:
+    """Run a case and keep its report; return whether it ended well."""
+    folder = args.runs / name
+    command = command_of(case, arms, folder, args=args)
+    print("$", shlex.join(["python", *command[1:]]), flush=True)
+    if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        return False
+    args.results.mkdir(parents=True, exist_ok=True)
+    target = args.results / name
+    for suffix in (".json", ".png"):
+        shutil.copyfile(folder / f"precision{suffix}", target.with_name(target.name + suffix))
+    text = (folder / "precision.md").read_text(encoding="utf-8")
+    text = text.replace("(precision.png)", f"({name}.png)")
+    target.with_name(target.name + ".md").write_text(text, encoding="utf-8")
+    return True
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the chosen cases; return the exit code."""
+    own, options = list(argv), []
+    if "--" in own:
+        own, options = own[: own.index("--")], own[own.index("--") + 1 :]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", default="cuda:0", help="cpu: where there is no GPU")
+    parser.add_argument("--arms", nargs="+", default=None, help="all that the device has")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--units", type=int, default=10)
+    parser.add_argument("--warmup_steps", type=int, default=20)
+    parser.add_argument("--timed_steps", type=int, default=50)
+    parser.add_argument("--updates", type=int)
+    parser.add_argument("--valid_batches", type=int)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "benchmarks")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    args = parser.parse_args(own)
+    args.options = options
+    is_cpu = args.device == "cpu"
+    if not is_cpu and not torch.cuda.is_available():
+        parser.error("no GPU is visible; --device cpu compares fp32 and bf16 here")
+    chosen = [case for case in cases() if args.only in case.name]
+    if not chosen:
+        parser.error(f"--only {args.only!r}: expected a part of {[c.name for c in cases()]}")
+    kind = "cpu" if is_cpu else torch.cuda.get_device_name(args.device).replace(" ", "_").lower()
+    prefix = f"{datetime.now(UTC).date().isoformat()}-precision-{kind}"
+    arms = args.arms or (ON_CPU if is_cpu else ON_GPU)
+    planned = [(chosen[0], (arms[0], arms[0]), f"{chosen[0].name}-aa")]
+    planned += [(case, tuple(arms), case.name) for case in chosen]
+    failed = [
+        name for case, own, name in planned if not run(case, own, f"{prefix}-{name}", args=args)
+    ]
+    if failed:
+        print(f"failed: {', '.join(failed)}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
