@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import train
 from comparing.arms import make_arms
 from comparing.precision import compare
 from comparing.precision_report import write_report
@@ -14,7 +15,7 @@ from comparing.protocol import Protocol
 from comparing.statistics import NO_DIFFERENCE
 from comparing.trajectory import Clock
 from recipes.common.hparams import load_run
-from tests.integration.commands import log_rows, run, run_json, train_command
+from tests.integration.commands import log_rows, parameters, run, run_json, train_command
 from tests.unit.data_prepare.trigger_word.sweeps import write_words
 
 HPARAMS = "recipes/TriggerWord/Detection/conv_gru/hparams"
@@ -51,12 +52,11 @@ def test_small_detector_beats_the_prior_and_finds_events(options, tmp_path):
 
 
 class SteadyClock(Clock):
-    """A step takes 10 ms, give or take 3 %; sleep takes what it says, at once."""
+    """A step takes 20 ms, give or take 3 %; sleep takes what it says, at once."""
 
     def __init__(self) -> None:
         self._random = np.random.default_rng(0)
         self._now_s = 0.0
-        self.asleep_s = 0.0
 
     def wall_s(self) -> float:
         self._now_s += 0.010 * self._random.uniform(0.97, 1.03)
@@ -66,7 +66,6 @@ class SteadyClock(Clock):
 
     def sleep(self, seconds: float) -> None:
         self._now_s += seconds
-        self.asleep_s += seconds
 
 
 def words_of(options: dict[str, object]) -> list[str]:
@@ -109,7 +108,7 @@ def test_two_equal_arms_are_equal_bit_for_bit_and_no_difference_is_told(options,
 
 
 def test_sleep_in_one_arm_is_found_and_changes_no_loss(options, tmp_path):
-    found = compared(options, tmp_path, ["fp32", "fp32"], delay_ms=1.0)
+    found = compared(options, tmp_path, ["fp32", "fp32"], delay_ms=2.0)
     one, text = comparison_of(found, tmp_path)
     assert one["wall_ms"]["verdict"] == "slower"
     assert one["wall_ms"]["mean"] == pytest.approx(1.1, abs=0.02)
@@ -138,6 +137,27 @@ def test_fp16_on_a_cpu_is_refused_before_anything_is_built(options, tmp_path):
         compared(options, tmp_path, ["fp32", "fp16"])
 
 
+def test_run_cut_in_mid_epoch_goes_on_to_the_same_weights(options, tmp_path):
+    words = [SMALL, *words_of(options), "--num_epochs", "2", "--corpus.test_splits", "[]"]
+    whole, cut = ([*words, "--output_folder", str(tmp_path / name)] for name in ("whole", "cut"))
+    assert train.main([*whole, "--max_updates", "14"]) == 0
+    assert train.main([*cut, "--max_updates", "5"]) == 0
+    assert train.main([*cut, "--max_updates", "14"]) == 0
+    weights, resumed = (parameters(tmp_path / name) for name in ("whole", "cut"))
+    assert weights.keys() == resumed.keys()
+    assert all(torch.equal(weights[key], resumed[key]) for key in weights)
+
+
+def test_parity_preset_takes_a_step_and_keeps_the_last_batch(options, tmp_path):
+    own = {"corpus.words_folder": options["corpus.words_folder"], "work_folder": tmp_path / "work"}
+    own |= {"corpus.num_clips": "{train: 5, valid: 1, test: 1}", "max_batch_s": 30}
+    own |= {"num_workers": 0, "num_threads": 1, "num_epochs": 1, "output_folder": tmp_path}
+    assert train.main([f"{HPARAMS}/parity.yaml", *words_of(own)]) == 0
+    record = run_json(tmp_path)
+    assert (record["parameters"], record["updates"]) == (522_425, 2)
+    assert record["utterances_trained"] == 5
+
+
 @pytest.mark.parametrize("name", ["parity", "train", "small"])
 def test_presets_build_their_detector(name, tmp_path):
     run_ = load_run([f"{HPARAMS}/{name}.yaml", "--output_folder", str(tmp_path)])
@@ -149,3 +169,17 @@ def test_presets_build_their_detector(name, tmp_path):
     assert detector.norm_1.momentum == (0.01 if parity else 0.1)
     feats = run_.hparams["modules"]["normalize"](torch.ones(1, 3, 101), epoch=1)
     assert bool((feats == 1).all()) == parity
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="TF32 and fp16 need a CUDA device")
+def test_all_arms_train_equally_many_updates_on_a_gpu(options, tmp_path):
+    kinds = ["fp32", "tf32", "bf16", "fp16"]
+    found = compared(options, tmp_path, kinds, units=2)
+    for unit in found["units"]:
+        arms = unit["arms"]
+        assert list(arms) == kinds
+        assert {arm["updates"] for arm in arms.values()} == {9}
+        assert all(arm["peak_mib"] > 0 for arm in arms.values())
+        assert arms["fp16"]["final_scale"] > 0
+        assert arms["fp32"]["final_scale"] is None
