@@ -24,11 +24,12 @@ from torch.nn import functional as F
 
 from recipes.common.brain import StampedeBrain
 from recipes.common.distributed import gather_list
-from recipes.common.lengths import absolute, padding_mask
+from recipes.common.lengths import absolute
 from recipes.common.loss import LossSum
 from recipes.common.update import UpdateReport
 from recipes.TriggerWord.Detection.conv_gru.events import EventRules
 from recipes.TriggerWord.Detection.conv_gru.labels import end_steps, label_steps, steps_of
+from recipes.TriggerWord.Detection.conv_gru.loss import summed_bce
 from recipes.TriggerWord.Detection.conv_gru.scores import DetectionScores, Scored
 
 SHOWN = ("average_precision", "event_recall", "false_alarms_per_hour", "latency_ms")
@@ -64,13 +65,7 @@ class Detector(StampedeBrain):
         ).to(logits.device)
         labels = F.pad(labels, (0, logits.shape[1] - labels.shape[1]))
         weight = self.hparams.pos_weight
-        losses = F.binary_cross_entropy_with_logits(
-            logits,
-            labels,
-            reduction="none",
-            pos_weight=None if weight is None else logits.new_tensor(float(weight)),
-        )
-        total = losses.masked_fill(padding_mask(num_steps, losses), 0.0).sum()
+        total = summed_bce(logits, labels, num_steps=num_steps, pos_weight=weight)
         if batch.is_padding:
             return LossSum(total * 0.0, 0)
         if stage != Stage.TRAIN:

@@ -76,7 +76,7 @@ class StreamingDetector:
         num_frames = self._spectrogram.num_frames(samples.shape[1])
         self._samples = samples[:, num_frames * self._spectrogram.hop :]
         if not num_frames:
-            return wavs.new_zeros(len(wavs), 0)
+            return wavs.new_zeros(len(wavs), 0, dtype=torch.float32)
         feats = self._normalize(self._spectrogram(samples), epoch=self._epoch)
         logits, self._state = self._detector.stream(feats, self._state)
         return logits.float().sigmoid()

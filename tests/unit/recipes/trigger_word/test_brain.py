@@ -10,6 +10,7 @@ from speechbrain.dataio.batch import PaddedBatch
 from torch.nn import functional as F
 
 from recipes.TriggerWord.Detection.conv_gru.brain import Detector
+from recipes.TriggerWord.Detection.conv_gru.loss import summed_bce
 from tests.conftest import ROOT
 
 RATE_HZ = 8000
@@ -72,19 +73,30 @@ def test_objectives_equal_the_mean_over_each_clips_own_steps(brain):
 
 
 @pytest.mark.parametrize("weight", [None, 3.0])
-def test_objectives_gradient_is_that_of_finite_differences(brain, weight):
-    brain.hparams.pos_weight = weight
-    batch = make_batch()
-    num_samples = torch.tensor([8000, 4000, 6400])
+def test_loss_gradient_is_that_of_finite_differences(weight):
+    torch.manual_seed(0)
+    logits = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    labels, num_steps = (torch.rand(3, 5) > 0.5).float(), torch.tensor([5, 2, 0])
 
-    def total(logits):
-        # As in the Brain, but for its cast to float32.
-        logits.float = lambda: logits
-        outputs = {"logits": logits, "num_samples": num_samples}
-        return brain.compute_objectives(outputs, batch, Stage.TRAIN).total
+    def total(values):
+        return summed_bce(values, labels, num_steps=num_steps, pos_weight=weight)
 
-    logits = torch.randn(3, 21, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(total, [logits])
+    (grad,) = torch.autograd.grad(total(logits), logits)
+    assert not grad[1, 2:].any() and not grad[2].any()
+
+
+@pytest.mark.parametrize("weight", [None, 3.0])
+def test_loss_equals_the_formula(weight):
+    torch.manual_seed(1)
+    logits, labels = (
+        torch.randn(2, 4, dtype=torch.float64),
+        torch.tensor([[1, 0, 1, 0], [0, 1, 1, 0]]),
+    )
+    p = 1 / (1 + torch.exp(-logits))
+    terms = (weight or 1.0) * labels * p.log() + (1 - labels) * (1 - p).log()
+    found = summed_bce(logits, labels, num_steps=torch.tensor([4, 3]), pos_weight=weight)
+    torch.testing.assert_close(found, -(terms.sum() - terms[1, 3]))
 
 
 def test_objectives_padding_batch_weighs_nothing(brain):
@@ -96,6 +108,7 @@ def test_objectives_padding_batch_weighs_nothing(brain):
 
 
 def test_validation_gives_the_figures_that_decide(brain):
+    loss_of(brain, make_batch())  # statistics of the features
     brain.modules.eval()
     brain.on_stage_start(Stage.VALID, 1)
     batch = make_batch()
