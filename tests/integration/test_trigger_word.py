@@ -15,7 +15,7 @@ from comparing.protocol import Protocol
 from comparing.statistics import NO_DIFFERENCE
 from comparing.trajectory import Clock
 from recipes.common.hparams import load_run
-from tests.integration.commands import log_rows, parameters, run, run_json, train_command
+from tests.integration.commands import log_rows, parameters, run_json
 from tests.unit.data_prepare.trigger_word.sweeps import write_words
 
 HPARAMS = "recipes/TriggerWord/Detection/conv_gru/hparams"
@@ -34,17 +34,22 @@ def options(tmp_path_factory) -> dict[str, object]:
     }
 
 
-@pytest.mark.multiproc
-def test_small_detector_beats_the_prior_and_finds_events(options, tmp_path):
-    done = run(train_command(SMALL, tmp_path, num_epochs=10, num_hold=120, **options)).check()
+def words_of(options: dict[str, object]) -> list[str]:
+    return [str(word) for key, value in options.items() for word in (f"--{key}", value)]
+
+
+def test_small_detector_beats_the_prior_and_finds_events(options, tmp_path, capsys):
+    own = {"output_folder": tmp_path, "num_epochs": 10, "num_hold": 120, **options}
+    assert train.main([SMALL, *words_of(own)]) == 0
     record = run_json(tmp_path)
     result = record["results"]["test"]
     assert record["parameters"] == 61_409
     assert result["bce"] < 0.5 * result["bce_prior"]
     assert result["average_precision"] > 80
-    assert result["event_recall"] > 80
+    assert result["event_recall"] > 60  # two words within the rest after a firing: one is missed
+    assert result["event_precision"] > 70
     assert result["utterances"] == 60
-    assert "BCE of the prior" in done.out
+    assert "BCE of the prior" in capsys.readouterr().out
     rows = log_rows(tmp_path)
     assert [row["epoch"] for row in rows] == list(range(1, 11))
     assert all(row["bce_prior"] > 0 for row in rows)
@@ -66,10 +71,6 @@ class SteadyClock(Clock):
 
     def sleep(self, seconds: float) -> None:
         self._now_s += seconds
-
-
-def words_of(options: dict[str, object]) -> list[str]:
-    return [str(word) for key, value in options.items() for word in (f"--{key}", value)]
 
 
 def compared(options, folder: Path, kinds: list[str], *, delay_ms: float = 0.0, **how):
