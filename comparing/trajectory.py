@@ -128,7 +128,7 @@ class Trajectory:
         """Return the figures of validation, computed in float32 whatever the arm."""
         with Arm("evaluation", "fp32").switches():
             loops.run_stage(self.brain, valid_set, Stage.VALID, epoch=1, show=False)
-        results = self.brain.results  # type: ignore[attr-defined]
+        results = self.brain.results
         return {
             name: float(results[name])
             for name in self.brain.valid_figures

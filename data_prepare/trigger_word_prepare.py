@@ -76,11 +76,19 @@ def make_clips(  # noqa: PLR0913 - the options of the corpus, all by keyword
         Folder of recordings: activates, negatives, backgrounds, or <split>/activates and so on.
     manifest : str | None
         Manifest of recordings. Without it and `words_folder` words are spoken.
-    trigger_where, negative_where, background_where, test_where : dict[str, str] | None
-        Records of the manifest that are triggers, other words, noise, and for testing; as
-        `task=wakeword keyword=athena`. See `data_prepare.trigger_word.words.ManifestRoles`.
-    valid_share, test_share : float
-        Shares of the recordings for two splits, where they do not say their split.
+    trigger_where : dict[str, str] | None
+        Records of the manifest that are triggers, as `task=wakeword keyword=athena`. See
+        `data_prepare.trigger_word.words.ManifestRoles` on this and the next three.
+    negative_where : dict[str, str] | None
+        Records that are other words; none given: all that are neither trigger nor noise.
+    background_where : dict[str, str] | None
+        Records that are noise.
+    test_where : dict[str, str] | None
+        Words for the split test; none given: those whose split is test.
+    valid_share : float
+        Share of the recordings for the split valid, where they do not say their split.
+    test_share : float
+        The same for the split test.
     trigger : str
         The spoken trigger.
     negatives : tuple[str, ...]
@@ -89,10 +97,14 @@ def make_clips(  # noqa: PLR0913 - the options of the corpus, all by keyword
         Voices of each split; None: train=48 valid=8 test=12.
     num_clips : dict[str, int] | None
         Clips of each split; None: train=1000 valid=100 test=200.
-    rate_hz, clip_s : int, float
-        Sampling rate and length of a clip.
-    max_triggers, max_negatives : int
-        A clip gets 0 to so many, each number alike.
+    rate_hz : int
+        Sampling rate.
+    clip_s : float
+        Length of a clip.
+    max_triggers : int
+        A clip gets 0 to so many triggers, each number alike.
+    max_negatives : int
+        The same for other words.
     background_db : float
         Change of the background's level.
     snr_db : tuple[float, ...]
@@ -143,7 +155,7 @@ def make_clips(  # noqa: PLR0913 - the options of the corpus, all by keyword
     )
     shares = {"valid": valid_share, "test": test_share}
     counts = num_clips or {"train": 1000, "valid": 100, "test": 200}
-    spoken = {
+    spoken: dict[str, Any] = {
         "trigger": trigger,
         "negatives": list(negatives),
         "voices": num_voices or {"train": 48, "valid": 8, "test": 12},

@@ -85,8 +85,10 @@ def test_manifest_without_keep_is_found_finished_after_the_option_came(tmp_path)
 
 def test_manifest_kept_field_of_no_record_or_no_json_is_a_fault(tmp_path):
     manifest = write_manifest(tmp_path / "raw", 2, split="train", ends=float("nan"))
-    with pytest.raises(ValueError, match=r"3 fault.*ends is nan, not plain.*no record has 'ned'"):
-        prepare_manifest(manifest, tmp_path / "out", keep=["ends", "ned"], **QUIET)
+    with pytest.raises(
+        ValueError, match=r"3 fault.*ends is nan, not plain.*no record has 'starts'"
+    ):
+        prepare_manifest(manifest, tmp_path / "out", keep=["ends", "starts"], **QUIET)
 
 
 @pytest.mark.parametrize(("name", "delimiter"), [("m.csv", ","), ("m.tsv", "\t")])

@@ -85,8 +85,9 @@ class Detector(StampedeBrain):
 
         Its notes hold `trigger_ends_ms`; a corpus of negatives only may leave it out.
         """
-        num_frames = self.raw_modules["spectrogram"].num_frames(num_samples)
-        num_steps = self.raw_modules["detector"].num_steps(num_frames)
+        spectrogram: Any = self.raw_modules["spectrogram"]
+        detector: Any = self.raw_modules["detector"]
+        num_steps = detector.num_steps(spectrogram.num_frames(num_samples))
         duration_ms = 1000.0 * num_samples / self.hparams.rate_hz
         scale = {"num_steps": num_steps, "duration_ms": duration_ms}
         ends = end_steps(notes.get("trigger_ends_ms", []), **scale)

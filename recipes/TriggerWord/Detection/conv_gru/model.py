@@ -48,8 +48,12 @@ class ConvGruDetector(nn.Module):
     ---------
     num_bins : int
         F.
-    conv_channels, kernel, stride : int
-        Of the convolution, without padding.
+    conv_channels : int
+        C of the convolution, which has no padding.
+    kernel : int
+        Its width in frames.
+    stride : int
+        Frames between two output steps.
     gru_units : int
         H.
     dropout : float
@@ -210,7 +214,8 @@ def glorot(module: nn.Module) -> None:
     """Initialise a convolution, linear or GRU layer as Keras does."""
     if isinstance(module, nn.Conv1d | nn.Linear):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
     elif isinstance(module, nn.GRU):
         for name, param in module.named_parameters():
             if "bias" in name:
