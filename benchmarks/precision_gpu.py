@@ -81,8 +81,8 @@ def command_of(
 
 def run(case: Case, arms: Sequence[str], name: str, *, args: argparse.Namespace) -> bool:
     """Run a case and keep its report; return whether it ended well."""
-    folder = args.runs / name
-    command = command_of(case, arms, folder, args=args)
+    folder = ROOT / args.runs / name
+    command = command_of(case, arms, args.runs / name, args=args)
     print("$", shlex.join(["python", *command[1:]]), flush=True)
     if subprocess.run(command, cwd=ROOT, check=False).returncode:
         return False
@@ -110,7 +110,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--timed_steps", type=int, default=50)
     parser.add_argument("--updates", type=int)
     parser.add_argument("--valid_batches", type=int)
-    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "benchmarks")
+    parser.add_argument("--runs", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args(own)
     args.options = options
