@@ -166,9 +166,10 @@ class Unit:
         """
         load_before = os.getloadavg()[0]
         batches, valid_set = self._load(protocol)
+        names = list(self.brains)
         trained = {
             arm.name: Trajectory(arm, self.brains[arm.name], batches, clock=clock)
-            for arm in dict.fromkeys(order)
+            for arm in sorted(dict.fromkeys(order), key=lambda arm: names.index(arm.name))
         }
         seen: set[str] = set()
         for arm in order:

@@ -126,7 +126,7 @@ def test_bf16_starts_alike_and_has_no_scaler(options, tmp_path):
         assert single["losses"] != half["losses"]
         assert np.isfinite(half["losses"]).all()
         assert half["losses"][0] == pytest.approx(single["losses"][0], rel=0.05)
-        assert half["saved_mib"] != single["saved_mib"]
+        assert half["saved_mib"] < single["saved_mib"]
         assert (half["final_scale"], half["skipped"], half["updates"]) == (None, 0, 12)
         assert half["valid"]["bce_prior"] == single["valid"]["bce_prior"]
 
