@@ -196,8 +196,6 @@ class Unit:
         corpus = hparams["corpus"]
         prepared = job.prepare_corpus(corpus)
         tokenizer, transforms = job.prepare_targets(hparams, prepared)
-        for brain in self.brains.values():
-            brain.tokenizer = tokenizer
         device = next(iter(self.brains.values())).device
         train = hparams["train_loader"](
             prepared.split(corpus["train_split"]), transforms=transforms
@@ -205,6 +203,9 @@ class Unit:
         valid = hparams["valid_loader"](
             prepared.split(corpus["valid_split"]), transforms=transforms
         )
+        for brain in self.brains.values():
+            brain.tokenizer = tokenizer
+            brain.take_loader(train)
         batches = [batch.to(device) for batch in itertools.islice(train, protocol.num_batches)]
         if protocol.valid_batches is None:
             return batches, valid

@@ -74,6 +74,9 @@ class SteppingBrain(sb.Brain):
         """Whether gradients wait for an update."""
         return len(self._group) > 0
 
+    def take_loader(self, train_set: Any) -> None:
+        """Take from the training data what decides an update or a rate; call it before training."""
+
     def on_update_end(self, report: UpdateReport) -> None:
         """Run after every attempted update, on every rank; override to log it."""
 

@@ -164,9 +164,7 @@ class Transducer(StampedeBrain):
         valid_loader_kwargs : Mapping[str, Any] | None
             As there.
         """
-        if isinstance(train_set, GlobalBatchLoader):
-            self.grad_accumulation_factor = train_set.accumulation
-            self._bind_schedule(train_set.updates_per_epoch)
+        self.take_loader(train_set)
         with self.mlperf.run(self, train_set, valid_set):
             super().fit(
                 epoch_counter,
@@ -176,6 +174,12 @@ class Transducer(StampedeBrain):
                 train_loader_kwargs,
                 valid_loader_kwargs,
             )
+
+    def take_loader(self, train_set: Any) -> None:
+        """Take the micro-batches of an update and the updates of an epoch."""
+        if isinstance(train_set, GlobalBatchLoader):
+            self.grad_accumulation_factor = train_set.accumulation
+            self._bind_schedule(train_set.updates_per_epoch)
 
     def _bind_schedule(self, updates_per_epoch: int) -> None:
         schedule = self.options.update_schedule
