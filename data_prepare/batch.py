@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from data_prepare.handover import Buffers, Received, Sent
+from data_prepare.index_format import NOTES
 from data_prepare.read_ahead import ReadAhead
 from data_prepare.reading import TEXT_FIELDS, Fault, ShardReader, Utterances
 from data_prepare.sequence import Position
@@ -57,7 +58,8 @@ class SpeechBatch(PaddedBatch):
     """A PaddedBatch with what the loader knows of it.
 
     `wavs` is PaddedData ([B, S] float32 in [-1, 1), relative lengths); `id`, `text`, `speaker`,
-    `category`, `language` and `group` are lists; transforms add their own.
+    `category`, `language`, `group` and `notes` (dicts, see `Utterance`) are lists; transforms add
+    their own.
 
     Attributes
     ----------
@@ -189,7 +191,7 @@ class BatchReader(Dataset[PackedBatch]):
             num_samples = [self.reader.rate_hz]
             wavs = torch.zeros(1, self.reader.rate_hz)
             is_padding = True
-        examples = [self._transformed({name: meta[name] for name in TEXT_FIELDS}) for meta in metas]
+        examples = [self._transformed(_example(meta)) for meta in metas]
         return PackedBatch(
             wavs=wavs,
             num_samples=num_samples,
@@ -227,6 +229,10 @@ class BatchReader(Dataset[PackedBatch]):
                     f"utterance {utterance}; expected a dict; return the changed dict."
                 )
         return example
+
+
+def _example(meta: dict[str, Any]) -> dict[str, Any]:
+    return {name: meta[name] for name in TEXT_FIELDS} | {NOTES: meta.get(NOTES, {})}
 
 
 def _columns(examples: list[dict[str, Any]]) -> dict[str, list[Any] | Padded]:

@@ -20,7 +20,7 @@ from data_prepare.corpus_plan import Division, make_plan
 from data_prepare.executors import Crew, open_crew
 from data_prepare.files import TEMPORARY_MARK, write_json
 from data_prepare.finish import Jobs, await_shards, finish_corpus
-from data_prepare.options import NEUTRAL_OPTIONS, CommonOptions
+from data_prepare.options import LATER_OPTIONS, NEUTRAL_OPTIONS, CommonOptions
 from data_prepare.pool import WorkerDiedError, unordered_map
 from data_prepare.prepared import (
     OPTIONS_NAME,
@@ -89,7 +89,9 @@ def prepare_corpus(
         not finished, as only the plan or a slice was wanted.
     """
     neutral = set(NEUTRAL_OPTIONS)
-    kept = {key: value for key, value in asdict(options).items() if key not in neutral}
+    values = asdict(options)
+    neutral |= {key for key in LATER_OPTIONS if not values.get(key)}
+    kept = {key: value for key, value in values.items() if key not in neutral}
     identity = {
         "preparer": name,
         "version": VERSION,

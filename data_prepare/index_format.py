@@ -25,6 +25,8 @@ TEXTS_NAME = "utterances.jsonl"
 REMEDY = "expected the files as they were prepared; prepare the corpus again with overwrite."
 # In a line of utterances.jsonl, in this order.
 TEXT_NAMES = ("id", "key", "text", "speaker", "category", "language", "group")
+# In a line of utterances.jsonl and in a JSON member, of an utterance that has any.
+NOTES = "notes"
 MAX_INDEX_BYTES = 1 << 28
 _NEEDED = {
     "split",

@@ -2,17 +2,16 @@
 
 Fields: `id`, `path` (relative to the manifest), `text`, and optionally `speaker`, `split`,
 `start` and `end` (seconds), `category`, `language`, `group` (call or session; the recording if
-not given). Other names are mapped with `columns`.
+not given). Other names are mapped with `columns`; further fields go along with `keep`.
 
     python -m data_prepare.manifest my/manifest.jsonl work/my_corpus \
         --where task=asr source='AN4*' --rename_splits dev=valid
 """
 
-import math
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import numpy as np
 from data_prepare.command_line import run_command
 from data_prepare.corpus_plan import Division
 from data_prepare.engine import prepare_corpus
-from data_prepare.manifest_rows import SUFFIXES, Record, Where, as_text, read_records
+from data_prepare.manifest_rows import SUFFIXES, Record, Where, as_text, read_records, value_faults
 from data_prepare.options import SplitOptions, make_options, takes_options
 from data_prepare.prepared import PreparedCorpus
 from data_prepare.scan import stable_hash
@@ -48,17 +47,23 @@ class ManifestOptions(SplitOptions):
         file names, in any case, alternatives with "|".
     rename_splits : dict[str, str]
         Other names for splits: `dev=valid`.
+    keep : tuple[str, ...]
+        Fields of the manifest that become the utterances' notes: `keep=[trigger_ends_ms]` gives
+        `batch.notes[0]["trigger_ends_ms"]`. A table gives texts, null is left out.
     """
 
     columns: dict[str, str] = field(default_factory=dict)
     where: dict[str, str] = field(default_factory=dict)
     rename_splits: dict[str, str] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
 
     def faults(self) -> list[str]:
         """Return what is wrong with the values, one line a fault."""
         unknown = sorted(set(self.columns) - set(FIELDS))
         names = ", ".join(FIELDS)
-        return super().faults() + [f"columns maps {n!r}, which is none of {names}" for n in unknown]
+        faults = [f"columns maps {n!r}, which is none of {names}" for n in unknown]
+        faults += ["keep names a field twice"] if len(set(self.keep)) < len(self.keep) else []
+        return super().faults() + faults
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class ManifestSource:
     ---------
     path : Path
         The manifest.
-    columns, where, rename_splits : dict
+    columns, where, rename_splits, keep : dict, dict, dict, tuple of str
         As in `ManifestOptions`.
     pieces : tuple of RecordsTask
         The whole manifest.
@@ -89,6 +94,7 @@ class ManifestSource:
     columns: dict[str, str]
     where: dict[str, str]
     rename_splits: dict[str, str]
+    keep: tuple[str, ...] = ()
     pieces: tuple[RecordsTask, ...] = ()
 
     @property
@@ -110,7 +116,8 @@ class ManifestSource:
         records = read_records(self.path, offset=task.offset, line=task.line)
         for _, record in zip(range(task.num_records), records, strict=False):
             if record.values is not None and Where(self.where).matches(record.values):
-                utterance = self._utterance(self.named(record.values))
+                notes = self.notes(record.values)
+                utterance = self._utterance(self.named(record.values), notes)
                 place(scan, utterance, headers.get(self.root / utterance.recording))
         return scan
 
@@ -123,7 +130,11 @@ class ManifestSource:
         ours = {name: values.get(self.columns.get(name, name)) for name in FIELDS}
         return {name: value for name, value in ours.items() if value is not None}
 
-    def _utterance(self, values: dict[str, Any]) -> Utterance:
+    def notes(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Return those of a record's values that are kept as they are."""
+        return {name: values[name] for name in self.keep if values.get(name) is not None}
+
+    def _utterance(self, values: dict[str, Any], notes: dict[str, Any]) -> Utterance:
         end = values.get("end")
         split = as_text(values.get("split"))
         return Utterance(
@@ -137,6 +148,7 @@ class ManifestSource:
             category=as_text(values.get("category")),
             language=as_text(values.get("language")),
             split=self.rename_splits.get(split, split) or None,
+            notes=notes,
         )
 
 
@@ -177,11 +189,13 @@ def prepare_manifest(
         raise FileNotFoundError(f"{_WHERE}: no file {path}; expected a manifest; mend the path.")
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{_WHERE}: {path} ends with none of {', '.join(SUFFIXES)}; rename it.")
-    source = ManifestSource(path, checked.columns, checked.where, checked.rename_splits)
+    source = ManifestSource(
+        path, checked.columns, checked.where, checked.rename_splits, checked.keep
+    )
     pieces, has_splits = _check_manifest(source)
     by = "corpus" if has_splits else checked.split_by
     return prepare_corpus(
-        ManifestSource(path, checked.columns, checked.where, checked.rename_splits, pieces),
+        replace(source, pieces=pieces),
         Path(out_folder),
         name="manifest",
         options=checked,
@@ -198,6 +212,7 @@ class _Findings:
     num_with_split: int = 0
     hashes: list[int] = field(default_factory=list)
     seen: Counter[tuple[str, str]] = field(default_factory=Counter)
+    kept: set[str] = field(default_factory=set)
 
     def add(self, line: int, fault: str) -> None:
         self.num_faults += 1
@@ -224,6 +239,8 @@ def _check_manifest(source: ManifestSource) -> tuple[tuple[RecordsTask, ...], bo
     if 0 < findings.num_with_split < num_taken:
         lacking = num_taken - findings.num_with_split
         findings.add(1, f"{lacking} of {num_taken} records have no split; give it to all or none")
+    for name in sorted(set(source.keep) - findings.kept) if num_taken else ():
+        findings.add(1, f"no record has {name!r}, which keep names")
     if findings.num_faults:
         listing = "; ".join(findings.faults)
         raise ValueError(
@@ -249,26 +266,12 @@ def _check_record(source: ManifestSource, record: Record, findings: _Findings) -
             findings.seen.update((n, as_text(record.values.get(n))) for n in source.where)
         return
     values = source.named(record.values)
-    faults = list(_value_faults(values))
-    for fault in faults:
+    notes = source.notes(record.values)
+    findings.kept |= notes.keys()
+    for fault in value_faults(values, notes):
         findings.add(record.line, fault)
     findings.hashes.append(stable_hash(0, as_text(values.get("id", f"line {record.line}"))))
     findings.num_with_split += bool(as_text(values.get("split")))
-
-
-def _value_faults(values: dict[str, Any]) -> Iterator[str]:
-    missing = [n for n in ("id", "path") if not as_text(values.get(n))]
-    missing += [] if "text" in values else ["text"]
-    if missing:
-        yield f"lacks {', '.join(missing)}"
-    times = {"start": 0.0, "end": math.inf}
-    for name in times.keys() & values.keys():
-        try:
-            times[name] = float(values[name])
-        except (TypeError, ValueError):
-            yield f"{name} is {values[name]!r}, not a number of seconds"
-    if not 0 <= times["start"] < times["end"]:
-        yield f"start {times['start']} and end {times['end']} are no stretch of time"
 
 
 def _check_repeats(source: ManifestSource, findings: _Findings) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -95,6 +96,27 @@ class Where:
 def as_text(value: Any) -> str:
     """Return a manifest's value as text; null is empty, white space is single."""
     return "" if value is None else " ".join(str(value).split())
+
+
+def value_faults(values: Mapping[str, Any], notes: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a record's values under our names, and with those it keeps."""
+    missing = [n for n in ("id", "path") if not as_text(values.get(n))]
+    missing += [] if "text" in values else ["text"]
+    if missing:
+        yield f"lacks {', '.join(missing)}"
+    times = {"start": 0.0, "end": math.inf}
+    for name in times.keys() & values.keys():
+        try:
+            times[name] = float(values[name])
+        except (TypeError, ValueError):
+            yield f"{name} is {values[name]!r}, not a number of seconds"
+    if not 0 <= times["start"] < times["end"]:
+        yield f"start {times['start']} and end {times['end']} are no stretch of time"
+    for name, value in notes.items():
+        try:
+            json.dumps(value, allow_nan=False)
+        except ValueError:  # Python's reader takes NaN and Infinity
+            yield f"{name} is {value!r}, not plain JSON"
 
 
 class _Lines:

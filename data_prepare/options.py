@@ -186,6 +186,10 @@ NEUTRAL_OPTIONS = (
     *("scheduler", "slice", "plan_only"),
 )
 
+# These came later: at their default they stay out of what a prepared corpus is compared with, so
+# that one that was prepared before is still found finished.
+LATER_OPTIONS = ("keep",)
+
 Options = TypeVar("Options", bound=CommonOptions)
 Prepare = TypeVar("Prepare", bound=Callable[..., Any])
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from data_prepare.index_format import TEXT_NAMES
+from data_prepare.index_format import NOTES, TEXT_NAMES
 from data_prepare.reading import TEXT_FIELDS
 from data_prepare.shard_walk import Pair
 
@@ -42,6 +42,8 @@ def read_meta(text: bytes) -> dict[str, Any]:
     for name in TEXT_FIELDS:
         if not isinstance(meta.get(name), str):
             raise ValueError(f"{name} is {meta.get(name)!r}; expected a text")
+    if not isinstance(meta.get(NOTES, {}), dict):
+        raise ValueError(f"{NOTES} is {meta[NOTES]!r}; expected an object")
     for name in ("num_samples", "rate_hz"):
         value = meta.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 0:
@@ -51,7 +53,8 @@ def read_meta(text: bytes) -> dict[str, Any]:
 
 def text_row(key: str, meta: dict[str, Any]) -> dict[str, Any]:
     """Return an utterance's line of utterances.jsonl."""
-    return {name: key if name == "key" else meta[name] for name in TEXT_NAMES}
+    row = {name: key if name == "key" else meta[name] for name in TEXT_NAMES}
+    return row | ({NOTES: meta[NOTES]} if NOTES in meta else {})
 
 
 def audio_fault(flac: bytes, *, num_samples: int, rate_hz: int) -> str:

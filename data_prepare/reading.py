@@ -17,7 +17,7 @@ from data_prepare.address import check_name
 from data_prepare.byte_ranges import ByteRange, byte_ranges
 from data_prepare.flac import decode_flac
 from data_prepare.index import ShardIndex
-from data_prepare.index_format import ShardFault
+from data_prepare.index_format import NOTES, ShardFault
 from data_prepare.shards import split_pair
 from data_prepare.storage import Read, StorageCounts, StorageError
 
@@ -256,6 +256,8 @@ def _meta_fault(meta: Any, expected: dict[str, Any]) -> str:
     for name in TEXT_FIELDS:
         if not isinstance(meta.get(name), str):
             return f"{name} is {meta.get(name)!r}; expected a text"
+    if not isinstance(meta.get(NOTES, {}), dict):
+        return f"{NOTES} is {meta[NOTES]!r}; expected an object"
     for name, value in expected.items():
         if meta.get(name) != value:
             return f"{name} is {meta.get(name)!r}, the index says {value!r}"

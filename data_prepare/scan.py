@@ -129,7 +129,8 @@ def scan_task(source: Source, filters: Filters, seed: int, task: Any) -> ScanPar
 
 def encode_row(utterance: Utterance) -> bytes:
     """Return an utterance as a line of the list on disk."""
-    return _encode_json(_row_of(utterance)).encode() + b"\n"
+    row = _row_of(utterance)
+    return _encode_json(row if utterance.notes else row[:-1]).encode() + b"\n"
 
 
 def decode_row(line: bytes) -> Utterance:

@@ -23,6 +23,7 @@ from data_prepare.audio import AudioError, Recording, encode_flac
 from data_prepare.files import atomic_path, canonical_json
 from data_prepare.filters import Rejection
 from data_prepare.index import ShardEntry, ShardPart
+from data_prepare.index_format import NOTES
 from data_prepare.shard_plan import ShardPlan
 from data_prepare.shards import encode_pair, open_shard, shard_name
 from data_prepare.shared_folder import wait_for
@@ -272,7 +273,7 @@ class _OneOpen:
 
 def _names_and_text(utterance: Utterance) -> dict[str, Any]:
     names = ("id", "key", "text", "speaker", "category", "language", "group")
-    return {name: getattr(utterance, name) for name in names}
+    return {name: getattr(utterance, name) for name in names} | _notes(utterance)
 
 
 def _member_content(utterance: Utterance, num_samples: int, rate_hz: int) -> dict[str, Any]:
@@ -283,4 +284,9 @@ def _member_content(utterance: Utterance, num_samples: int, rate_hz: int) -> dic
         "source": utterance.recording,
         "start_s": utterance.start_s,
         "end_s": utterance.end_s,
+        **_notes(utterance),
     }
+
+
+def _notes(utterance: Utterance) -> dict[str, Any]:
+    return {NOTES: dict(utterance.notes)} if utterance.notes else {}

@@ -2,7 +2,9 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 KEY_MAX_CHARS = 90
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
@@ -35,6 +37,9 @@ class Utterance:
         Language code, such as "en".
     split : str | None
         Split that the corpus itself gives, or None.
+    notes : Mapping[str, Any]
+        What else is known of it, such as times of events: plain JSON values by name. They go
+        into its shard and come back as `batch.notes`.
     """
 
     id: str
@@ -47,6 +52,7 @@ class Utterance:
     category: str
     language: str = "en"
     split: str | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def key(self) -> str:

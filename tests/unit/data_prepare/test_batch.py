@@ -60,6 +60,13 @@ def test_batch_equals_speechbrain_padded_batch(index):
     assert batch.batchsize == len(batch) == 3
 
 
+def test_batch_notes_are_dicts_empty_where_there_are_none(index, tmp_path):
+    assert fetch(index, [0, 1]).notes == [{}, {}]
+    folder = write_split(tmp_path / "train", SECONDS, notes={"ends_s": [0.05]})
+    batch = fetch(ShardIndex.load(folder), [2, 0]).to("cpu")
+    assert batch.notes == [{"ends_s": [0.05]}, {"ends_s": [0.05]}]
+
+
 def test_batch_attributes_survive_to(index):
     batch = fetch(index, [0, 1], is_padding=False, ends_epoch=True).to("cpu")
     assert batch.ends_epoch

@@ -5,6 +5,8 @@ import pytest
 
 from data_prepare.index import ShardIndex
 from data_prepare.manifest import prepare_manifest
+from data_prepare.reading import ShardReader
+from data_prepare.verify import verify_corpus
 from tests.unit.data_prepare.raw_corpora import (
     leave_out_plot,
     rejected,
@@ -56,6 +58,33 @@ def test_manifest_fields_and_renamed_splits(tmp_path):
         "language": "fi",
         "group": "g1",
     }
+
+
+def test_manifest_kept_fields_become_notes(tmp_path):
+    manifest = write_manifest(tmp_path / "raw", 3, split="train")
+    ends = [[0.25, 0.5], [], None]
+    records = [r | {"ends": e, "x": 1} for r, e in zip(records_of(manifest), ends, strict=True)]
+    write_lines(manifest, records)
+    corpus = prepare_manifest(manifest, tmp_path / "out", keep=["ends"], **QUIET)
+    folder = corpus.splits["train"]
+    rows = {row["id"]: row.get("notes") for row in texts(folder)}
+    assert rows == {"u0": {"ends": [0.25, 0.5]}, "u1": {"ends": []}, "u2": None}
+    index = ShardIndex.load(folder)
+    found = ShardReader(index).read(index.utterances)
+    assert {meta["id"]: meta.get("notes") for meta in found.metas} == rows
+    assert not verify_corpus(tmp_path / "out").findings.counts
+
+
+def test_manifest_without_keep_is_found_finished_after_the_option_came(tmp_path):
+    manifest = write_manifest(tmp_path / "raw", 3, split="train")
+    prepare_manifest(manifest, tmp_path / "out", **QUIET)
+    assert "keep" not in json.loads((tmp_path / "out" / "options.json").read_text())["options"]
+
+
+def test_manifest_kept_field_of_no_record_or_no_json_is_a_fault(tmp_path):
+    manifest = write_manifest(tmp_path / "raw", 2, split="train", ends=float("nan"))
+    with pytest.raises(ValueError, match=r"3 fault.*ends is nan, not plain.*no record has 'ned'"):
+        prepare_manifest(manifest, tmp_path / "out", keep=["ends", "ned"], **QUIET)
 
 
 @pytest.mark.parametrize(("name", "delimiter"), [("m.csv", ","), ("m.tsv", "\t")])

@@ -88,6 +88,7 @@ def test_read_undecodable_audio_fault_names_key(split):
         ({"rate_hz": 8000}, "rate_hz is 8000, the index says 16000"),
         ({"category": "dirty"}, "category is 'dirty', the index says 'clean'"),
         ({"text": None}, "text is None; expected a text"),
+        ({"notes": [1]}, "notes is [1]; expected an object"),
     ],
 )
 def test_read_meta_unlike_index_fault(tmp_path, change, reason):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,9 @@ def test_row_written_reads_back():
     )
     assert decode_row(encode_row(utterance)) == utterance
     assert encode_row(utterance).count(b"\n") == 1
+    noted = replace(utterance, notes={"ends_ms": [1, 2.5]})
+    assert decode_row(encode_row(noted)) == noted
+    assert len(json.loads(encode_row(utterance))) == len(json.loads(encode_row(noted))) - 1
 
 
 def test_scan_columns_fit_the_list(tmp_path):
