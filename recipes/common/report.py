@@ -27,6 +27,9 @@ COLUMNS = {
     "wer": "WER %",
     "wer_p": "WER-P %",
     "cer_p": "CER-P %",
+    "bleu": "BLEU",
+    "chrf": "chrF2",
+    "length_ratio": "length ratio",
     "utterances": "utterances",
 }
 
