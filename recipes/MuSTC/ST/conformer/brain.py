@@ -49,9 +49,10 @@ class SpeechTranslation(StampedeBrain):
 
     def compute_forward(self, batch: Any, stage: Stage) -> dict[str, Any]:
         """Return `logits` [B, U, V] and `encoded`; in VALID and TEST `hypotheses` if searched."""
+        num_samples = absolute(batch.wavs.lengths, batch.wavs.data)  # before it is on the device
         batch = batch.to(self.device)
-        wavs, wav_lens = batch.wavs  # [B, S], [B]
-        feats, num_frames = self.modules.features(wavs, absolute(wav_lens, wavs))
+        wavs, _ = batch.wavs  # [B, S]
+        feats, num_frames = self.modules.features(wavs, num_samples)
         if stage == Stage.TRAIN and self.hparams.spec_augment is not None:
             feats = self.hparams.spec_augment(feats, num_frames)
         encoded: Encoded = self.modules.encoder(feats, num_frames, self.is_compressing(stage))
@@ -92,8 +93,8 @@ class SpeechTranslation(StampedeBrain):
             return LossSum(total * 0.0, 0)
         num_source_tokens = num_sources.sum() + len(num_sources)  # each transcript's end counted
         steps = encoded.ctc_lengths.sum(), encoded.lengths.sum()
-        sums = torch.stack([ctc.detach(), num_source_tokens, *steps, num_infeasible])
-        self.sums += sums.double()
+        sums = (ctc.detach(), num_source_tokens, *steps, num_infeasible)
+        self.sums += torch.stack([value.double() for value in sums])
         if stage == Stage.TRAIN:
             units = (num_source_tokens, num_targets.sum(), len(num_targets))
             return LossSum(total, int(units[UNITS.index(self.hparams.normalize_by)]))

@@ -94,8 +94,8 @@ class CTCCompression(nn.Module):
             logits = logits.detach().float()  # rounded ones have other maxima
             symbols = logits.argmax(-1)
             runs, num_runs, symbols = self.find_runs(symbols, lengths)
-            size = int(num_runs.max())
-            if int(num_runs.min()) < 1:
+            fewest, size = torch.stack(num_runs.aminmax()).tolist()
+            if fewest < 1:
                 raise ValueError(
                     "ctc compression: an utterance has no step; expected at least one; leave out "
                     "utterances that are shorter than the subsampling."

@@ -106,12 +106,12 @@ class ConformerEncoder(nn.Module):
         """
         x, steps = self.subsampler(feats, num_frames)
         x = self.dropout(x * self.scale)
-        x = _run(self.blocks[: self.ctc_block], x, steps)
+        x = _run(list(self.blocks)[: self.ctc_block], x, steps)
         logits = self.ctc_head(x)
         lengths = steps
         if compress and self.compression is not None:
             x, lengths = self.compression(x, logits, steps)
-        x = _run(self.blocks[self.ctc_block :], x, lengths)
+        x = _run(list(self.blocks)[self.ctc_block :], x, lengths)
         states = x.masked_fill(padding_mask(lengths, x)[..., None], 0.0)
         return Encoded(states, lengths, logits, steps)
 

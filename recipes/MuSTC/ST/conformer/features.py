@@ -66,7 +66,7 @@ class FilterBanks(nn.Module):
         wavs : Tensor
             [B, S] float in [-1, 1].
         num_samples : Tensor
-            [B] int64.
+            [B] int64; on the CPU it costs no synchronisation of a GPU.
 
         Returns
         -------
@@ -84,6 +84,7 @@ class FilterBanks(nn.Module):
                 f"one window of {self.window_samples}; raise min_utterance_s."
             )
         num_frames = 1 + (num_samples - self.window_samples) // self.shift_samples
+        num_frames = num_frames.to(wavs.device)
         frames = wavs.unfold(1, self.window_samples, self.shift_samples)  # [B, T, window]
         return self._normalise(self._log_mel(frames), num_frames), num_frames
 
