@@ -74,7 +74,8 @@ def prepare_synthetic(  # noqa: PLR0913 - the options of the corpus, all by keyw
     minutes_per_call : float
         Wanted length of a BizSpeech call in minutes; the last digit bends so that calls are equal.
     nonnative : float
-        Share of BizSpeech calls whose presenters and analysts are not native speakers.
+        Share of BizSpeech calls whose presenters and analysts, and of MuST-C talks whose speakers
+        are not native speakers.
     dirt : float
         Share of BizSpeech rows with dirt; above 0 there are also extra events with the dirt of
         whole events. Kinds: data_prepare.synthetic.dirt.

@@ -81,7 +81,7 @@ VERBS = [
     Verb("clean", "cleans", "cleaned", "purig"),
     Verb("repair", "repairs", "repaired", "fiks"),
     Verb("lose", "loses", "lost", "perd"),
-    Verb("remember", "remembers", "remembered", "memor"),
+    Verb("remember", "remembers", "remembered", "rekord"),
     Verb("draw", "draws", "drew", "lin"),
 ]
 ADJECTIVES = {

@@ -27,7 +27,6 @@ _MIN_TALKS = 2
 _PAUSE_S = (0.3, 0.9)
 _EDGE_S = 0.1
 _SENTENCE_S = 3.3
-_NONNATIVE_EVERY = 4
 
 
 def plan(options: Options) -> list[Unit]:
@@ -44,7 +43,7 @@ def plan(options: Options) -> list[Unit]:
 def make(unit: Unit, folder: Path, options: Options, process: SpeakingProcess) -> Record:
     """Speak a talk into one file; a segment is a sentence."""
     rng = unit.rng(options.seed)
-    voice = draw_voice(rng, is_native=(unit.index + 1) % _NONNATIVE_EVERY != 0)
+    voice = draw_voice(rng, is_native=bool(rng.random() >= options.nonnative))
     pairs = draw_pairs(rng, unit.kind, num=max(1, round(unit.seconds / (_SENTENCE_S + 0.6))))
     name = f"talk_{unit.index}.wav"
     segments, num_samples = _speak(rng, folder / name, voice, pairs, process)

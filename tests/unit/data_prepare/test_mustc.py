@@ -23,7 +23,7 @@ SEGMENTS = {
     "train": [  # wav, offset, duration, English, German; not in the order of offsets
         ("ted_1.wav", 1.5, 0.5, "The second one.", "Der zweite Satz."),
         ("ted_2.wav", 0.1, 0.4, "Another talk (Laughter)", "Ein anderer Vortrag"),
-        ("ted_1.wav", 0.25, 1.0, "It's the first\\one!", "Das ist der\terste \\ Satz!"),
+        ("ted_1.wav", 0.25, 1.0, "It's the first\\one!", "Dies war der\terste \\ Satz!"),
     ],
     "dev": [("ted_3.wav", 0.0, 0.04, "Short.", "")],
     "tst-COMMON": [
@@ -63,7 +63,7 @@ def test_mustc_both_trees_give_the_same(tmp_path, flat):
     rows = {row["id"]: row for row in texts(corpus.splits["train"])}
     assert set(rows) == {"ted_1_0", "ted_1_1", "ted_2_0"}
     assert rows["ted_1_0"] == {
-        "id": "ted_1_0", "key": "ted_1_0", "text": "Das ist der erste \\ Satz!",
+        "id": "ted_1_0", "key": "ted_1_0", "text": "Dies war der erste \\ Satz!",
         "speaker": "spk.1", "category": "", "language": "de", "group": "ted_1",
         "notes": {"source": "its the firstone", "source_language": "en"},
     }  # fmt: skip

@@ -8,11 +8,11 @@ from data_prepare.translation_text import char_ratio, ratio_histogram, source_te
 @pytest.mark.parametrize(
     ("form", "text", "expected"),
     [
-        ("raw", " It's  5 o'clock. ", "It's 5 o'clock."),
-        ("fbk", "It's 5 o'clock. (Laughter) Yes!", "its 5 oclock yes"),
+        ("raw", " It's  5 past two. ", "It's 5 past two."),
+        ("fbk", "It's 5 past two. (Laughter) Yes!", "its 5 past two yes"),
         ("fbk", "(Applause and cheers) Hi", "applause and cheers hi"),
         ("fbk", "well-known “words” – so", "wellknown “words” – so"),
-        ("fixed", "It's 5 o'clock. (Laughter) Yes!", "its 5 oclock yes"),
+        ("fixed", "It's 5 past two. (Laughter) Yes!", "its 5 past two yes"),
         ("fixed", "(Applause and cheers) Hi", "hi"),
         ("fixed", "well-known “words” – it’s", "well known words its"),
         ("fixed", "", ""),

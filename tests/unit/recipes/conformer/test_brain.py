@@ -197,6 +197,30 @@ def test_stage_translates_every_utterance_once(brain, stage):
     assert brain.scores.items[2].source == "source 2"
 
 
+@pytest.mark.parametrize("search", ["greedy_search", "beam_search"])
+@pytest.mark.parametrize("num_frames", [40, 41, 42, 43])
+def test_text_of_an_utterance_is_the_same_in_any_batch(tmp_path, search, num_frames):
+    model = load_model()
+    brain = make_brain(tmp_path, model=model, valid_search=model[search])
+    with torch.no_grad():
+        model["decoder"].head.weight.mul_(4)
+    brain.modules.eval()
+    seconds = (1.0, (num_frames * 160 + 240 + 37) / 16000, 0.025)  # the last is one frame
+    together = brain.compute_forward(make_batch(seconds=seconds), Stage.VALID)["hypotheses"]
+    for number in range(3):
+        batch = make_batch(seconds=seconds)
+        wav = batch.wavs.data[number : number + 1, : int(16000 * seconds[number])]
+        alone = make_batch(PAIRS[number : number + 1], seconds=seconds[number : number + 1])
+        alone.wavs = type(alone.wavs)(wav, torch.ones(1))
+        assert brain.compute_forward(alone, Stage.VALID)["hypotheses"] == [together[number]]
+
+
+def test_utterance_of_one_frame_is_trained_on(brain):
+    loss = loss_of(brain, make_batch([([4], [5]), ([], [6])], seconds=(0.025, 0.03)))
+    loss.total.backward()
+    assert loss.total.isfinite()
+
+
 def test_test_stage_writes_translations_and_signatures(brain, tmp_path):
     brain.modules.eval()
     brain.on_stage_start(Stage.TEST)
