@@ -147,7 +147,8 @@ def _speak(
 
 
 def _clauses(english: str) -> tuple[tuple[str, str], ...]:
-    parts = english.removesuffix(".").split(", ")
+    # In lower case: the voice spells a capital A out.
+    parts = english.lower().removesuffix(".").split(", ")
     return tuple((part, "," if part is not parts[-1] else ".") for part in parts)
 
 

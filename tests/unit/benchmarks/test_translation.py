@@ -32,8 +32,8 @@ def test_report_has_a_row_a_run_and_medians():
 
 
 def test_compression_benchmark_measures_every_strategy(capsys):
-    arguments = "--utterances 2 --steps 12 --size 4 --symbols 5 --repeats 1".split()
-    assert ctc_compression.main(arguments) == 0
+    sizes = {"utterances": 2, "steps": 12, "size": 4, "symbols": 5, "repeats": 1}
+    assert ctc_compression.main([f"--{name}={value}" for name, value in sizes.items()]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
     assert [line.split()[1] for line in lines[1:]] == list(ctc_compression.STRATEGIES)
 

@@ -133,21 +133,21 @@ class SpeechTranslation(StampedeBrain):
 
     def check_options(self) -> None:
         """Raise a ValueError that names all options of the recipe that are wrong."""
-        hparams, faults = self.hparams, []
-        if hparams.normalize_by not in UNITS:
-            faults.append(f"normalize_by is {hparams.normalize_by!r}; expected one of {UNITS}")
-        if hparams.compress_start_step < 0 or hparams.ctc_weight < 0:
+        faults = []
+        if self.hparams.normalize_by not in UNITS:
+            faults.append(f"normalize_by is {self.hparams.normalize_by!r}; expected one of {UNITS}")
+        start, weight = self.hparams.compress_start_step, self.hparams.ctc_weight
+        if start < 0 or weight < 0:
             faults.append(
-                f"compress_start_step is {hparams.compress_start_step}, ctc_weight "
-                f"{hparams.ctc_weight}; expected 0 or more"
+                f"compress_start_step is {start}, ctc_weight {weight}; expected 0 or more"
             )
-        parts = hparams.max_batch_s, self.grad_accumulation_factor, world_size()
-        frames = round(FRAMES_PER_S * math.prod(parts))
-        if hparams.frames_per_update not in (None, frames):
+        parts = self.hparams.max_batch_s, self.grad_accumulation_factor, world_size()
+        wanted, frames = self.hparams.frames_per_update, round(FRAMES_PER_S * math.prod(parts))
+        if wanted not in (None, frames):
             faults.append(
-                f"frames_per_update is {hparams.frames_per_update}; {parts[0]:g} s a batch x "
-                f"{parts[1]} micro-batches x {parts[2]} ranks are {frames}; change "
-                "grad_accumulation_factor or max_batch_s with the number of ranks, or write null"
+                f"frames_per_update is {wanted}; {parts[0]:g} s a batch x {parts[1]} "
+                f"micro-batches x {parts[2]} ranks are {frames}; change grad_accumulation_factor "
+                "or max_batch_s with the number of ranks, or write null"
             )
         if faults:
             raise ValueError("speech translation: " + "; ".join(faults) + ".")

@@ -80,6 +80,7 @@ def test_search_never_repeats_a_sequence_of_five():
     cycle = torch.full((6, 6), -3.0)
     for last, following in ((0, 2), (2, 3), (3, 4), (4, 2)):
         cycle[last, following] = 5.0
+    cycle[:, EOS] = -9.0
     options = {"eos_index": EOS, "beam_size": 3, "max_tokens": 40}
     arguments = torch.zeros(1, 1, 1), torch.ones(1), torch.tensor([[0]])
     free = BeamSearcher(**options, no_repeat=None)(TableDecoder(cycle), *arguments)[0]
@@ -112,7 +113,7 @@ def test_prefix_is_given_first_and_not_returned():
 @pytest.fixture(scope="module")
 def encoded():
     """A tiny model with sharp outputs, and seven encoded utterances, the last of one step."""
-    model = load_model(target_vocab_size=40, max_target_tokens=15)
+    model = load_model(target_vocab_size=40, max_target_tokens=15, no_repeat_ngram=None)
     torch.manual_seed(5)
     with torch.no_grad():
         model["decoder"].head.weight.mul_(4)

@@ -5,9 +5,11 @@ import pickle
 import pytest
 import torch
 
+from data_prepare.mixing import MixedLoader
 from recipes.common import tokenizer_training
 from recipes.MuSTC.ST.conformer.losses import translation_loss
 from recipes.MuSTC.ST.conformer.tokens import PairEncoder, TokenizerPair, train_pair
+from tests.unit.data_prepare.corpora import write_split
 
 TEXTS = [
     {"id": f"u{n}", "text": f"Li domor {n} vid.", "notes": {"source": f"the house {n} sees"}}
@@ -94,6 +96,29 @@ def test_two_forms_of_the_tag_differ_by_the_leading_place_alone():
         scores[:, 1:], torch.tensor([[7, 8, 3]]), torch.tensor([3]), label_smoothing=0.1
     )
     assert with_prefix.item() == pytest.approx(as_start.item(), rel=1e-6)
+
+
+def test_mixture_of_origins_gives_each_set_its_tag(folder, tmp_path):
+    pair = TokenizerPair(folder, tag="origin", tags=["de", "fr"], tag_form="prefix", **SIZES)
+    sets = {
+        origin: write_split(
+            tmp_path / origin, [[0.5, 0.6]], notes={"source": "the house", "origin": origin}
+        )
+        for origin in ("de", "fr")
+    }
+    loader = MixedLoader(
+        sets,
+        temperature=2.0,
+        max_batch_s=2.0,
+        shuffle=True,
+        keep_batches=True,
+        transforms=PairEncoder(pair),
+    )
+    found = {}
+    for batch in loader:
+        (origin,) = set(batch.corpus)
+        found.setdefault(origin, set()).update(map(tuple, batch.prefix.data.tolist()))
+    assert found == {"de": {(2, 4)}, "fr": {(2, 5)}}
 
 
 def test_pair_pickles_and_is_found_again(folder):
