@@ -284,5 +284,6 @@ def _by_recording(split: SplitFiles) -> Mapping[str, list[Segment]]:
 
 def _lines(path: Path) -> list[str]:
     """Return the lines of a text, split at line feeds only: other marks may stand inside."""
-    text = path.read_text(encoding="utf-8").removesuffix("\n")
-    return [" ".join(line.split()) for line in text.split("\n")] if text else []
+    text = path.read_text(encoding="utf-8")
+    lines = text.removesuffix("\n").split("\n") if text else []
+    return [" ".join(line.split()) for line in lines]

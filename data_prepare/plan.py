@@ -233,6 +233,7 @@ class Planner:
         counts = limit // longest
         if self.options.max_utterances is not None:
             counts = np.minimum(counts, self.options.max_utterances)
+        counts = np.minimum(counts, np.arange(len(counts), 0, -1))
         rest = counts % self.options.multiple
         counts = np.where(counts > rest, counts - rest, counts)
         following = np.minimum(np.arange(len(lengths)) + counts, len(lengths)).tolist()

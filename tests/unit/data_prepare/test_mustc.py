@@ -131,7 +131,7 @@ def test_mustc_manifest_and_shards_agree(tmp_path):
     lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     assert {line["n_frames"] for line in lines} >= {98, 48}
     keep = ["source", "source_language", "origin"]
-    other = {"min_duration_s": 0.0, "allow_empty_text": True, "min_chars_per_s": 0.0}
+    other = {"min_duration_s": 0.0, "allow_empty_text": True, "max_chars_per_s": 99.0}
     through = prepare_manifest(manifest, tmp_path / "through", keep=keep, **other, **QUIET)
     for split, folder in direct.splits.items():
         one, two = (

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from hyperpyyaml import load_hyperpyyaml
+from speechbrain import Stage
 from speechbrain.dataio.batch import PaddedBatch
 
 from recipes.MuSTC.ST.conformer.brain import SpeechTranslation
@@ -73,4 +74,5 @@ def make_brain(folder, *, run_opts=None, model=None, **changes) -> SpeechTransla
     brain.tokenizer = Letters()
     nothing = {name: lambda *a, **k: None for name in ("update", "stage", "curves", "progress")}
     brain.run_log = SimpleNamespace(**nothing)
+    brain.on_stage_start(Stage.TRAIN, 1)
     return brain

@@ -44,7 +44,8 @@ def test_features_of_an_utterance_do_not_depend_on_the_batch(num_samples):
 
 def test_filter_banks_of_silence_are_finite():
     feats, _ = FilterBanks()(torch.zeros(1, 4000), torch.tensor([4000]))
-    assert torch.equal(feats, torch.zeros_like(feats))
+    assert feats.isfinite().all()
+    assert feats.abs().max() < 1.0  # the rounding of the mean, over the least deviation
 
 
 def test_filter_banks_stay_float32_under_autocast():

@@ -26,12 +26,18 @@ class Index:
     def texts(self):
         return iter(TEXTS)
 
+    @classmethod
+    def load(cls, folder):
+        return cls()
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Tokenizers of transcripts and translations, with the tags de and fr."""
-    monkeypatch.setattr(tokenizer_training.ShardIndex, "load", lambda folder: Index())
-    return train_pair(["split"], tmp_path / "pair", tags=["de", "fr"], model_type="bpe", **SIZES)
+    with monkeypatch.context() as patch:
+        patch.setattr(tokenizer_training, "ShardIndex", Index)
+        train_pair(["split"], tmp_path / "pair", tags=["de", "fr"], model_type="bpe", **SIZES)
+    return tmp_path / "pair"
 
 
 def example(**changes):
@@ -121,7 +127,8 @@ def test_mixture_of_origins_gives_each_set_its_tag(folder, tmp_path):
     assert found == {"de": {(2, 4)}, "fr": {(2, 5)}}
 
 
-def test_pair_pickles_and_is_found_again(folder):
+def test_pair_pickles_and_is_found_again(folder, monkeypatch):
+    monkeypatch.setattr(tokenizer_training, "ShardIndex", Index)
     pair = pickle.loads(pickle.dumps(TokenizerPair(folder, **SIZES)))
     assert len(pair.source) == 30
     assert train_pair(["split"], folder, tags=["de", "fr"], model_type="bpe", **SIZES) == folder
