@@ -6,7 +6,10 @@ encoder are computed once for each utterance, those of the tokens once for each 
 Axes: B utterances or hypotheses, U tokens, R encoder steps, D vector, V tokens of the target.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -95,11 +98,11 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, *, d_model: int, num_heads: int, d_ffn: int, dropout: float) -> None:
         super().__init__()
-        heads = {"d_model": d_model, "num_heads": num_heads, "dropout": dropout}
+        attention = partial(Attention, d_model=d_model, num_heads=num_heads, dropout=dropout)
         self.self_norm = nn.LayerNorm(d_model)
-        self.self_attention = Attention(**heads)
+        self.self_attention = attention()
         self.cross_norm = nn.LayerNorm(d_model)
-        self.cross_attention = Attention(**heads)
+        self.cross_attention = attention()
         self.ffn_norm = nn.LayerNorm(d_model)
         self.ffn = nn.Sequential(
             nn.Linear(d_model, d_ffn), nn.ReLU(), nn.Dropout(dropout), nn.Linear(d_ffn, d_model)
@@ -258,7 +261,8 @@ class Decoder(nn.Module):
 
     def start(self, states: Tensor, lengths: Tensor) -> DecoderState:
         """Return the state of a search before its first token; arguments as in `forward`."""
-        memory = [layer.cross_attention.keys_values(states) for layer in self.layers]
+        layers: Iterable[Any] = self.layers
+        memory = [layer.cross_attention.keys_values(states) for layer in layers]
         mask = ~padding_mask(lengths, states)[:, None, None]  # [B, 1, 1, R]
         return DecoderState(memory, mask)
 
@@ -288,10 +292,8 @@ class Decoder(nn.Module):
 
     def _embed(self, tokens: Tensor, *, first: int) -> Tensor:
         places = torch.arange(first, first + tokens.shape[1], device=tokens.device)
-        embedded = self.embedding(tokens) * self.scale
-        table = sinusoids(places, embedded.shape[-1])
-        embedded_here: Tensor = self.dropout(embedded + table.to(embedded.dtype))
-        return embedded_here
+        x: Tensor = self.embedding(tokens) * self.scale
+        return self.dropout(x + sinusoids(places, x.shape[-1]).to(x.dtype))
 
 
 def _rows(pair: KeysValues, rows: Tensor) -> KeysValues:

@@ -8,7 +8,7 @@ Axes: B utterances, T frames, L steps of 40 ms, R runs, D vector, V source token
 
 import math
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -116,11 +116,10 @@ class ConformerEncoder(nn.Module):
         return Encoded(states, lengths, logits, steps)
 
 
-def _run(blocks: Iterable[nn.Module], x: Tensor, lengths: Tensor) -> Tensor:
+def _run(blocks: Iterable[Any], x: Tensor, lengths: Tensor) -> Tensor:
     pads, positions = padding_mask(lengths, x), None
     for block in blocks:
         if positions is None:
-            make: Callable[[int, Tensor], Tensor] = block.positions
-            positions = make(x.shape[1], x)
+            positions = block.positions(x.shape[1], x)
         x = block(x, pads, positions)
     return x

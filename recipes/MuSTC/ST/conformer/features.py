@@ -29,11 +29,16 @@ class FilterBanks(nn.Module):
         Sampling rate.
     num_mels : int
         F, bins.
-    window_ms, shift_ms : int, int
-        Length and distance of windows.
+    window_ms : int
+        Length of a window.
+    shift_ms : int
+        From one window to the next.
     variance_floor : float
         Least variance of a bin; silence stays finite.
     """
+
+    window: Tensor
+    banks: Tensor
 
     def __init__(
         self,
@@ -113,10 +118,14 @@ class SpecAugment(nn.Module):
 
     Arguments
     ---------
-    num_freq_masks, max_freq_bins : int, int
-        Stripes of frequency; each hides fewer bins than the bound.
-    num_time_masks, max_time_frames : int, int
-        Stripes of time; each hides fewer frames than the bound.
+    num_freq_masks : int
+        Stripes of frequency.
+    max_freq_bins : int
+        Each hides fewer bins.
+    num_time_masks : int
+        Stripes of time.
+    max_time_frames : int
+        Each hides fewer frames.
     max_time_share : float
         The bound is no more than this share of the utterance, within (0, 1].
     """

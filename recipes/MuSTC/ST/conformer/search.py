@@ -34,7 +34,7 @@ class BeamSearcher:
     ---------
     eos_index : int
         Token of the end.
-    forbidden : tuple[int, ...]
+    forbidden : tuple[int, ...] | list[int]
         Tokens that are never chosen, such as padding and start.
     beam_size : int
         K; 1 is greedy search.
