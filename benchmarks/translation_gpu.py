@@ -54,11 +54,11 @@ class Case:
         Where.
     is_tiny : bool
         A small model and batch, to try the script.
-    compress : str | None
+    compress : str
         Strategy of the compression.
     """
 
-    def __init__(self, device: str, *, is_tiny: bool, compress: str | None = "avg") -> None:
+    def __init__(self, device: str, *, is_tiny: bool, compress: str = "avg") -> None:
         torch.manual_seed(0)
         sizes: dict[str, Any] = {"compress": compress, **(TINY if is_tiny else {})}
         with MODEL.open(encoding="utf-8") as file:
@@ -202,7 +202,7 @@ def main(argv: Sequence[str]) -> int:
         print(json.dumps(values), flush=True)
 
     tell(machine=machine(), commit=git_commit(), torch=torch.__version__)
-    for compress in ("avg", None):
+    for compress in ("avg", "identity"):
         for arm in ARMS if is_cuda else ("fp32", "bf16"):
             case = Case(args.device, is_tiny=args.tiny, compress=compress)
             tell(arm=arm, compress=compress, **measure_updates(case, arm, args.updates))

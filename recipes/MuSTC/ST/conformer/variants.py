@@ -59,11 +59,11 @@ def new_block(
 
 def new_compression(
     *,
-    strategy: Literal["avg", "weighted", "softmax", "fixed"] | None,
+    strategy: Literal["avg", "weighted", "softmax", "fixed", "identity"],
     max_runs: int | None = None,
     chunk_steps: int = 4,
 ) -> CTCCompression | None:
-    """Return a new compression, or None without strategy; see `compression.CTCCompression`."""
-    if strategy is None:
+    """Return a new compression, None for "identity"; see `compression.CTCCompression`."""
+    if strategy == "identity":
         return None
     return CTCCompression(strategy=strategy, max_runs=max_runs, chunk_steps=chunk_steps)
