@@ -71,6 +71,7 @@ def test_two_ranks_equal_one_process_that_accumulates(alone, work, tmp_path):
         assert torch.allclose(weights[key], value, rtol=1e-3, atol=1e-5), key
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_anew_once(alone, work, tmp_path):
     def finetune(**changes: Any) -> None:
         options = {**SMALL, "work_folder": work, "init_folder": alone[0], "batches_per_epoch": 2}
