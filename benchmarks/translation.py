@@ -31,14 +31,26 @@ HEAD = (
 
 
 def train(arm: str, seed: int, *, folder: Path, options: Sequence[str]) -> dict[str, Any]:
-    """Run train.py once and return its record, with the wall clock from its start to its end."""
+    """Run train.py once and return its record, with the wall clock from its start to its end.
+
+    A run that has ended is not made again, so that a benchmark which was stopped goes on.
+    """
+    ended = folder / "benchmark.json"
+    if ended.is_file():
+        found: dict[str, Any] = json.loads(ended.read_text(encoding="utf-8"))
+        return found
+    if folder.exists():
+        raise SystemExit(f"{folder} exists and has not ended; a run starts from nothing: move it")
     command = [sys.executable, "train.py", RUN_FILE, "--seed", str(seed)]
     command += ["--model.compress", arm, "--output_folder", str(folder), *options]
     print("$", shlex.join(command[1:]), flush=True)
     start = time.monotonic()
     subprocess.run(command, cwd=ROOT, check=True)
     record: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    return record | {"arm": arm, "wall_s": round(time.monotonic() - start, 1)}
+    record |= {"arm": arm, "wall_s": round(time.monotonic() - start, 1)}
+    record["load_average"] = os.getloadavg()[2]
+    ended.write_text(json.dumps(record), encoding="utf-8")
+    return record
 
 
 def report(name: str, command: str, records: Sequence[dict[str, Any]]) -> str:
@@ -52,8 +64,9 @@ def report(name: str, command: str, records: Sequence[dict[str, Any]]) -> str:
         f"- date: {first['written'][:10]}; commit: {first['commit']}",
         f"- machine: {info['processor']}, {info['cores']} cores, {info['memory_gib']} GiB, GPUs: "
         f"{', '.join(info['gpus']) or 'none'}; Python {info['python']}, torch "
-        f"{first['packages']['torch']}, {first['threads']} threads; load average at the end "
-        f"{os.getloadavg()[2]:.1f}",
+        f"{first['packages']['torch']}, {first['threads']} threads; load average "
+        f"{min(r['load_average'] for r in records):.1f} to "
+        f"{max(r['load_average'] for r in records):.1f}",
         f"- parameters: {first['parameters']:,}; precision {first['precision']}",
         f"- {test}: {first['results'][test]['utterances']} utterances, none of whose sentences and "
         "speakers were trained on",
@@ -100,8 +113,6 @@ def main(argv: Sequence[str]) -> int:
     for seed in args.seeds:
         for arm in args.arms:
             folder = args.runs / f"{date}-{args.name}-{arm}-{seed}"
-            if folder.exists():
-                parser.error(f"{folder} exists; a benchmark starts from nothing: move it away")
             records.append(train(arm, seed, folder=folder, options=rest))
     RESULTS.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["python", "-m", "benchmarks.translation", *argv])
