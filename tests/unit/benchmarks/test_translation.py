@@ -16,7 +16,8 @@ def record(seed, bleu):
     return {
         "arm": "avg", "seed": seed, "wall_s": 100.0, "updates": 9, "threads": 2, "commit": "c",
         "written": "2026-11-26T00:00", "machine": machine, "packages": {"torch": "2.11.0"},
-        "parameters": 1000, "load_average": 1.0, "precision": "fp32", "seconds": {"train": 80.0, "test": 5.0},
+        "parameters": 1000, "load_average": 1.0, "precision": "fp32",
+        "seconds": {"train": 80.0, "test": 5.0},
         "results": {"test": result},
     }  # fmt: skip
 
