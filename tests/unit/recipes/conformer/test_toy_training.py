@@ -18,12 +18,12 @@ SIZES = {
 
 
 def spoken(letters, generator):
-    """Tones of 80 to 140 ms with gaps, in noise."""
+    """Tones of 120 to 200 ms with gaps, in noise."""
     pieces = []
     for letter in letters:
         num, gap = (
             int(16000 * (a + b * torch.rand(1, generator=generator)))
-            for a, b in ((0.08, 0.06), (0.03, 0.04))
+            for a, b in ((0.12, 0.08), (0.04, 0.05))
         )
         time = torch.arange(num) / 16000
         pieces += [0.3 * torch.sin(2 * torch.pi * PITCHES_HZ[letter] * time), torch.zeros(gap)]
