@@ -123,10 +123,14 @@ class Planner:
 
     def plan(self, pass_number: int = 0) -> BatchPlan:
         """Return the batches of pass `pass_number`; unshuffled passes are all equal."""
-        if self.options.shuffle:
-            windows = self._shuffled_windows(pass_number)
-        else:
+        if not self.options.shuffle:
             windows = [self._sorted_batches()]
+        elif self.options.keep_batches:
+            rows, sizes = self._sorted_batches()
+            places = self._generator(pass_number).permutation(len(sizes))
+            windows = [_permute_batches(rows, sizes, places)]
+        else:
+            windows = self._shuffled_windows(pass_number)
         order = np.concatenate([rows for rows, _ in windows])
         sizes = np.concatenate([sizes for _, sizes in windows])
         starts = _starts(sizes)
@@ -229,6 +233,9 @@ class Planner:
         counts = limit // longest
         if self.options.max_utterances is not None:
             counts = np.minimum(counts, self.options.max_utterances)
+        counts = np.minimum(counts, np.arange(len(counts), 0, -1))
+        rest = counts % self.options.multiple
+        counts = np.where(counts > rest, counts - rest, counts)
         following = np.minimum(np.arange(len(lengths)) + counts, len(lengths)).tolist()
         starts = [0]
         while starts[-1] < len(lengths):

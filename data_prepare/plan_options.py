@@ -14,6 +14,8 @@ class PlanOptions:
         Bound of a batch in padded seconds (number of utterances x longest of them); > 0.
     max_utterances : int, optional
         Bound of a batch in utterances; >= 1.
+    multiple : int
+        Batches that hold at least so many utterances hold a multiple of it; >= 1.
     shuffle : bool
         False gives one fixed order, sorted by length (see `order`).
     seed : int
@@ -23,6 +25,9 @@ class PlanOptions:
     jitter : float
         Relative random change of the lengths before sorting, so that batches differ between
         passes; in [0, 1). Costs about as much padding.
+    keep_batches : bool
+        True: batches are formed once, of utterances sorted by length over the whole split, and a
+        shuffled pass changes their order only. Reading then jumps over all shards.
     group_batches : int
         Neighbouring batches (of about equal length) that stay together when batches are shuffled;
         a multiple of the number of ranks balances their work.
@@ -38,10 +43,12 @@ class PlanOptions:
 
     max_batch_s: float
     max_utterances: int | None = None
+    multiple: int = 1
     shuffle: bool = False
     seed: int = 0
     window_shards: int = 8
     jitter: float = 0.03
+    keep_batches: bool = False
     group_batches: int = 1
     order: Literal["descending", "ascending"] = "descending"
     min_utterance_s: float = 0.0
@@ -56,6 +63,7 @@ class PlanOptions:
             f"max_utterances is {self.max_utterances}; expected >= 1 or null": (
                 self.max_utterances is None or self.max_utterances >= 1
             ),
+            f"multiple is {self.multiple}; expected >= 1": self.multiple >= 1,
             f"window_shards is {self.window_shards}; expected >= 1": self.window_shards >= 1,
             f"jitter is {self.jitter}; expected [0, 1)": 0 <= self.jitter < 1,
             f"group_batches is {self.group_batches}; expected >= 1": self.group_batches >= 1,

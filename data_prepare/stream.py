@@ -42,6 +42,8 @@ class ShardLoader(BatchLoader):
         `data_prepare.plan_options.PlanOptions`.
     max_utterances : int | None
         Bound of a batch in utterances.
+    multiple : int
+        Of which the utterances of a batch are a multiple, where it holds as many.
     shuffle : bool
         A new order in each pass, or one sorted by length.
     seed : int
@@ -50,6 +52,8 @@ class ShardLoader(BatchLoader):
         Shards that are shuffled together.
     jitter : float
         Random share added to lengths before sorting.
+    keep_batches : bool
+        Batches are formed once, passes change their order only.
     group_batches : int
         Batches of like length that stay together.
     order : Literal["descending", "ascending"]
@@ -109,10 +113,12 @@ class ShardLoader(BatchLoader):
         *,
         max_batch_s: float,
         max_utterances: int | None = None,
+        multiple: int = 1,
         shuffle: bool = False,
         seed: int = 0,
         window_shards: int = 8,
         jitter: float = 0.03,
+        keep_batches: bool = False,
         group_batches: int = 1,
         order: Literal["descending", "ascending"] = "descending",
         min_utterance_s: float = 0.0,
@@ -139,10 +145,12 @@ class ShardLoader(BatchLoader):
         options = PlanOptions(
             max_batch_s=max_batch_s,
             max_utterances=max_utterances,
+            multiple=multiple,
             shuffle=shuffle,
             seed=seed,
             window_shards=window_shards,
             jitter=jitter,
+            keep_batches=keep_batches,
             group_batches=group_batches,
             order=order,
             min_utterance_s=min_utterance_s,

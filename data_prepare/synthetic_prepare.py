@@ -2,11 +2,11 @@
 
     python -m data_prepare.synthetic_prepare OUT --hours 1 --num_jobs 2
 
-writes OUT/bizspeech, OUT/SPGISpeech and OUT/LibriSpeech, in the layouts that the preparers
-data_prepare.bizspeech, data_prepare.spgispeech and data_prepare.librispeech read, then
-OUT/synthetic_truth.json (what was placed where) and, last, OUT/synthetic.json (the options). The
-same options give the same bytes, whatever the number of jobs. Persons are unique: each call and
-each reader has voices of its own.
+writes OUT/bizspeech, OUT/SPGISpeech and OUT/LibriSpeech (and, with --layouts mustc, OUT/MuST-C
+with translations), in the layouts that the preparers data_prepare.bizspeech, .spgispeech,
+.librispeech and .mustc read, then OUT/synthetic_truth.json (what was placed where) and, last,
+OUT/synthetic.json (the options). The same options give the same bytes, whatever the number of jobs.
+Persons are unique: each call and each reader has voices of its own.
 """
 
 import argparse
@@ -17,8 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prepare.synthetic import bizspeech_layout, librispeech_layout, spgispeech_layout
-from data_prepare.synthetic.options import LAYOUTS, Options
+from data_prepare.synthetic import (
+    bizspeech_layout,
+    librispeech_layout,
+    mustc_layout,
+    spgispeech_layout,
+)
+from data_prepare.synthetic.options import LAYOUTS, SPEECH_LAYOUTS, Options
 from data_prepare.synthetic.work import RECORDS_FOLDER, Workshop, write_json
 
 OPTIONS_FILE = "synthetic.json"
@@ -29,6 +34,7 @@ _MAKERS = {
     "bizspeech": bizspeech_layout.LAYOUT,
     "spgispeech": spgispeech_layout.LAYOUT,
     "librispeech": librispeech_layout.LAYOUT,
+    "mustc": mustc_layout.LAYOUT,
 }
 _SMALL_SHARE = 0.1
 
@@ -38,12 +44,13 @@ def prepare_synthetic(  # noqa: PLR0913 - the options of the corpus, all by keyw
     *,
     hours: float = 1.0,
     seed: int = 0,
-    layouts: Sequence[str] = tuple(LAYOUTS),
+    layouts: Sequence[str] = SPEECH_LAYOUTS,
     minutes_per_call: float = 3.0,
     nonnative: float = 0.25,
     dirt: float = 0.02,
     spgispeech_hours: float | None = None,
     librispeech_hours: float | None = None,
+    mustc_hours: float | None = None,
     num_jobs: int = 1,
     overwrite: bool = False,
     progress: bool = True,
@@ -62,11 +69,13 @@ def prepare_synthetic(  # noqa: PLR0913 - the options of the corpus, all by keyw
     seed : int
         Decides texts, voices and dirt.
     layouts : Sequence[str]
-        Some of ``bizspeech``, ``spgispeech``, ``librispeech``.
+        Some of ``bizspeech``, ``spgispeech``, ``librispeech``, and ``mustc`` (English with
+        translations into a language made by rules, see `data_prepare.synthetic.translation`).
     minutes_per_call : float
         Wanted length of a BizSpeech call in minutes; the last digit bends so that calls are equal.
     nonnative : float
-        Share of BizSpeech calls whose presenters and analysts are not native speakers.
+        Share of BizSpeech calls whose presenters and analysts, and of MuST-C talks whose speakers
+        are not native speakers.
     dirt : float
         Share of BizSpeech rows with dirt; above 0 there are also extra events with the dirt of
         whole events. Kinds: data_prepare.synthetic.dirt.
@@ -74,6 +83,8 @@ def prepare_synthetic(  # noqa: PLR0913 - the options of the corpus, all by keyw
         Length of SPGISpeech in hours; a tenth of ``hours`` when None.
     librispeech_hours : float | None
         Length of LibriSpeech in hours; a tenth of ``hours`` when None.
+    mustc_hours : float | None
+        Length of MuST-C in hours; a tenth of ``hours`` when None.
     num_jobs : int
         Speaking processes at a time.
     overwrite : bool
@@ -104,6 +115,7 @@ def prepare_synthetic(  # noqa: PLR0913 - the options of the corpus, all by keyw
         dirt=dirt,
         spgispeech_hours=_SMALL_SHARE * hours if spgispeech_hours is None else spgispeech_hours,
         librispeech_hours=_SMALL_SHARE * hours if librispeech_hours is None else librispeech_hours,
+        mustc_hours=_SMALL_SHARE * hours if mustc_hours is None else mustc_hours,
     )
     options.check()
     if num_jobs < 1:
@@ -189,12 +201,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("out_folder", help="parent of the corpora")
     add("--hours", type=float, default=1.0, help="length of BizSpeech")
     add("--seed", type=int, default=0, help="decides texts, voices and dirt")
-    add("--layouts", nargs="+", choices=list(LAYOUTS), default=list(LAYOUTS), help="corpora made")
+    add("--layouts", nargs="+", choices=list(LAYOUTS), default=SPEECH_LAYOUTS, help="corpora made")
     add("--minutes_per_call", type=float, default=3.0, help="wanted length of a call")
     add("--nonnative", type=float, default=0.25, help="share of calls by non-native speakers")
     add("--dirt", type=float, default=0.02, help="share of rows with dirt; 0 leaves all clean")
     add("--spgispeech_hours", type=float, help="length of SPGISpeech; None: a tenth of hours")
     add("--librispeech_hours", type=float, help="length of LibriSpeech; None: a tenth of hours")
+    add("--mustc_hours", type=float, help="length of MuST-C; None: a tenth of hours")
     add("--num_jobs", type=int, default=1, help="speaking processes at a time")
     add("--overwrite", action="store_true", help="delete what was made here with other options")
     add(

@@ -3,7 +3,14 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-LAYOUTS = {"bizspeech": "bizspeech", "spgispeech": "SPGISpeech", "librispeech": "LibriSpeech"}
+LAYOUTS = {
+    "bizspeech": "bizspeech",
+    "spgispeech": "SPGISpeech",
+    "librispeech": "LibriSpeech",
+    "mustc": "MuST-C",
+}
+SPEECH_LAYOUTS = ("bizspeech", "spgispeech", "librispeech")
+"""Made unless others are asked for: transcripts, no translations."""
 
 # Rises when the same options give another corpus than before.
 VERSION = 1
@@ -21,6 +28,7 @@ class Options:
     dirt: float
     spgispeech_hours: float
     librispeech_hours: float
+    mustc_hours: float = 0.1
 
     def check(self) -> None:
         """Raise one ValueError that names all faults."""
@@ -32,6 +40,7 @@ class Options:
             ("dirt", 0 <= self.dirt <= 0.5, "a share, 0 to 0.5"),
             ("spgispeech_hours", self.spgispeech_hours > 0, "more than 0"),
             ("librispeech_hours", self.librispeech_hours > 0, "more than 0"),
+            ("mustc_hours", self.mustc_hours > 0, "more than 0"),
             (
                 "layouts",
                 bool(self.layouts) and set(self.layouts) <= set(LAYOUTS),
@@ -48,4 +57,7 @@ class Options:
 
     def record(self) -> dict[str, Any]:
         """Give the options and the version of the maker as plain JSON values."""
-        return {"version": VERSION, **asdict(self), "layouts": sorted(self.layouts)}
+        record = {"version": VERSION, **asdict(self), "layouts": sorted(self.layouts)}
+        if "mustc" not in self.layouts:  # corpora made before there was this layout stay valid
+            del record["mustc_hours"]
+        return record

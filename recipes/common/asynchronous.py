@@ -36,6 +36,9 @@ class NoLog(RunLog):
     def stage(self, name: str, values: Mapping[str, Any], **options: Any) -> None:
         """Write nothing."""
 
+    def curves(self, name: str, values: Mapping[str, Any], *, number: int) -> None:
+        """Write nothing."""
+
 
 class AverageLog(NoLog):
     """Notes the validation of averaged parameters under a name of its own.

@@ -1,4 +1,4 @@
-"""Averages of checkpoints: parameters and float buffers of the N best."""
+"""Averages of checkpoints: the N best, or the best one and its neighbours in time."""
 
 from __future__ import annotations
 
@@ -63,6 +63,61 @@ def average_best(
         )
     if len(chosen) < num:
         logger.warning("average_best: averages %d checkpoints, not %d", len(chosen), num)
+    return _average_all(names, chosen)
+
+
+def average_neighbours(
+    checkpointer: StampedeCheckpointer,
+    names: Iterable[str],
+    num: int,
+    *,
+    min_key: str | None = None,
+    max_key: str | None = None,
+) -> dict[str, dict[str, Tensor]]:
+    """Average modules over the best good checkpoint and those right before and after it.
+
+    With an even number there is one more before than after; at the ends of a run there are fewer.
+
+    Arguments
+    ---------
+    checkpointer : StampedeCheckpointer
+        Where the checkpoints are.
+    names : Iterable[str]
+        Recoverables that are modules.
+    num : int
+        Checkpoints wanted; > 0.
+    min_key : str | None
+        Statistic whose lowest value is the centre.
+    max_key : str | None
+        Statistic whose highest value is the centre; both None: the newest is.
+
+    Returns
+    -------
+    dict
+        State dict by name, see `average_best`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no checkpoint.
+    """
+    names = list(names)
+    in_time = checkpointer.find_good(names=names)[::-1]  # newest last
+    best = checkpointer.find_good(names=names, limit=1, min_key=min_key, max_key=max_key)
+    if not best:
+        raise FileNotFoundError(
+            f"average_neighbours: no checkpoint with {min_key or max_key!r} in "
+            f"{checkpointer.checkpoints_dir}; expected one; train first."
+        )
+    centre = [ckpt.path for ckpt in in_time].index(best[0].path)
+    first = max(0, centre - num // 2)
+    chosen = in_time[first : centre + (num - 1) // 2 + 1]
+    if len(chosen) < num:
+        logger.warning("average_neighbours: averages %d checkpoints, not %d", len(chosen), num)
+    return _average_all(names, chosen)
+
+
+def _average_all(names: list[str], chosen: list[Checkpoint]) -> dict[str, dict[str, Tensor]]:
     logger.info("Averaging %s", ", ".join(ckpt.path.name for ckpt in chosen))
     newest_first = sorted(chosen, key=lambda ckpt: ckpt.meta["unixtime"], reverse=True)
     return {name: _average(name, newest_first) for name in names}

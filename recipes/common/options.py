@@ -6,7 +6,7 @@ import math
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from recipes.common.early_stopping import EarlyStopping, Mode
 from recipes.common.value_types import fault_of_value
@@ -64,6 +64,9 @@ class BrainOptions:
         Best checkpoints kept (besides the newest ones, as many).
     average_best_of : int
         Best checkpoints whose parameters are averaged for evaluation; 1: the best alone.
+    average_by : str
+        Which these are: "value": the best by ``valid_metric``; "time": the best one and its
+        neighbours, as many before as after it. They are kept, besides the others.
     """
 
     max_updates: int | None = None
@@ -81,6 +84,7 @@ class BrainOptions:
     target_value: float | None = None
     num_to_keep: int = 1
     average_best_of: int = 1
+    average_by: Literal["value", "time"] = "value"
 
     @classmethod
     def from_hparams(cls, hparams: Mapping[str, Any] | None) -> BrainOptions:

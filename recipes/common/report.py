@@ -34,6 +34,9 @@ COLUMNS = {
     "event_recall": "recall %",
     "false_alarms_per_hour": "false alarms/h",
     "latency_ms": "latency ms",
+    "bleu": "BLEU",
+    "chrf": "chrF2",
+    "length_ratio": "length ratio",
     "utterances": "utterances",
 }
 DIGITS = {"bce": 4, "bce_prior": 4, "latency_ms": 0}  # after the point; 2 elsewhere

@@ -31,6 +31,15 @@ class TokenizerOptions:
     character_coverage: float
     text: str
     max_texts: int | None
+    field: str = "text"
+    symbols: tuple[str, ...] = ()
+
+    def stamp(self) -> dict[str, Any]:
+        """Return the options as they are noted; those that came later only where they are set."""
+        later = {"field": "text", "symbols": ()}
+        values = asdict(self)
+        kept = {n: v for n, v in values.items() if n not in later or v != later[n]}
+        return {n: list(v) if isinstance(v, tuple) else v for n, v in kept.items()}
 
     def check(self) -> None:
         """Raise a ValueError that names all options out of range."""
@@ -47,6 +56,10 @@ class TokenizerOptions:
             f"text is {self.text!r}; expected raw or upper": self.text in ("raw", "upper"),
             f"max_texts is {self.max_texts}; expected >= 1 or null": (
                 self.max_texts is None or self.max_texts >= 1
+            ),
+            f"symbols is {list(self.symbols)}; expected different words without blanks": (
+                len(set(self.symbols)) == len(self.symbols)
+                and all(symbol and not any(map(str.isspace, symbol)) for symbol in self.symbols)
             ),
         }
         faults = [fault for fault, holds in rules.items() if not holds]
@@ -96,7 +109,7 @@ def train(
             )
         return
     model, text_stamp = _fit(indexes, options)
-    _write(out_folder, model, {"options": asdict(options), "text": text_stamp})
+    _write(out_folder, model, {"options": options.stamp(), "text": text_stamp})
 
 
 def _write(out_folder: Path, model: bytes, info: dict[str, Any]) -> None:
@@ -116,7 +129,7 @@ def _differences(
     info: dict[str, Any], indexes: list[ShardIndex], options: TokenizerOptions
 ) -> list[str]:
     """Return what differs between a tokenizer that is there and the one asked for."""
-    now, then = asdict(options), info["options"]
+    now, then = options.stamp(), info["options"]
     found = [
         f"{name} is {now.get(name)!r}, was {then.get(name)!r}"
         for name in sorted(now.keys() | then.keys())
@@ -142,9 +155,39 @@ def _texts(indexes: list[ShardIndex], options: TokenizerOptions) -> Iterator[str
     rows = (row for index in indexes for row in index.texts())
     for number, row in enumerate(rows):
         if number * wanted // total != (number + 1) * wanted // total:
-            text = normalise(row["text"], options.text)
+            text = normalise(field_of(row, options.field), options.text)
             if text:
                 yield text
+
+
+def field_of(row: dict[str, Any], name: str) -> str:
+    """Return a text of an utterance: one of its own fields, or of its notes.
+
+    Arguments
+    ---------
+    row : dict[str, Any]
+        As in utterances.jsonl, or an example of the loader.
+    name : str
+        Such as "text", or a note.
+
+    Returns
+    -------
+    str
+        The text.
+
+    Raises
+    ------
+    ValueError
+        If the utterance has no such text.
+    """
+    notes = row.get("notes", {})
+    value = row.get(name, notes.get(name))
+    if not isinstance(value, str):
+        raise ValueError(
+            f"tokens: utterance {row.get('id')} has {value!r} as {name!r}; expected a text; its "
+            f"notes are {sorted(notes)}; name one of them, or prepare the corpus with it."
+        )
+    return value
 
 
 def _digested(texts: Iterator[str], digest: Any) -> Iterator[str]:
@@ -176,6 +219,7 @@ def _fit(indexes: list[ShardIndex], options: TokenizerOptions) -> tuple[bytes, d
             unk_id=UNK_INDEX,
             bos_id=BOS_INDEX,
             eos_id=EOS_INDEX,
+            user_defined_symbols=list(options.symbols),
             # As written: no Unicode folding, so that decoding gives the text back.
             normalization_rule_name="identity",
             max_sentence_length=1 << 20,

@@ -29,7 +29,7 @@ from recipes.common.tokenizer_training import (
 _SPECIAL = {PAD_INDEX, BOS_INDEX, EOS_INDEX}
 
 
-def train_tokenizer(
+def train_tokenizer(  # noqa: PLR0913 - the options of a YAML block, all by keyword
     folders: Sequence[str | Path | Storage],
     out_folder: str | Path,
     *,
@@ -38,6 +38,8 @@ def train_tokenizer(
     character_coverage: float = 1.0,
     text: Literal["raw", "upper"] = "raw",
     max_texts: int | None = 1_000_000,
+    field: str = "text",
+    symbols: Sequence[str] = (),
     overwrite: bool = False,
 ) -> Path:
     """Train a tokenizer on the texts of prepared splits, or find it trained already.
@@ -61,6 +63,10 @@ def train_tokenizer(
         "raw" (single spaces, else as written) or "upper" (upper case too).
     max_texts : int | None
         At most so many texts are used, evenly taken.
+    field : str
+        Which text of an utterance: "text", or the name of one of its notes.
+    symbols : Sequence[str]
+        Words that get a token each, whatever the texts; they follow the four special tokens.
     overwrite : bool
         Replace a tokenizer that was made of other texts or options.
 
@@ -81,6 +87,8 @@ def train_tokenizer(
         character_coverage=character_coverage,
         text=text,
         max_texts=max_texts,
+        field=field,
+        symbols=tuple(symbols),
     )
     train(folders, Path(out_folder), options=options, overwrite=overwrite)
     return Path(out_folder)

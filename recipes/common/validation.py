@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from speechbrain.core import INTRA_EPOCH_CKPT_FLAG
+from speechbrain.utils.checkpoints import Checkpoint
 from speechbrain.utils.logger import get_logger
 
-from recipes.common.averaging import average_best
+from recipes.common.averaging import average_best, average_neighbours
 from recipes.common.early_stopping import is_better
 from recipes.common.schedule import ValidSchedule
 
@@ -56,12 +58,26 @@ def _save(
         # An epoch cut by the update limit goes on where it stopped if the limit is raised.
         end_of_epoch=not brain.epoch_is_open,
         num_to_keep=options.num_to_keep,
+        importance_keys=[_nearness(brain)] if options.average_by == "time" else [],
         **{which: [options.valid_metric]},
     )
     # A save in mid-epoch that was killed before it deleted its forerunner left two of them.
     brain.checkpointer.delete_checkpoints(
         num_to_keep=1, ckpt_predicate=lambda ckpt: INTRA_EPOCH_CKPT_FLAG in ckpt.meta
     )
+
+
+def _nearness(brain: StampedeBrain) -> Callable[[Checkpoint], float]:
+    """Return how near a checkpoint is to the best one: its neighbours are kept for the average."""
+    options = brain.options
+
+    @cache
+    def best_updates() -> float:
+        key = {f"{options.valid_mode}_key": options.valid_metric}
+        best = brain.checkpointer.find_checkpoint(**key)
+        return float(best.meta["updates"]) if best is not None else 0.0
+
+    return lambda ckpt: -abs(float(ckpt.meta.get("updates", 0)) - best_updates())
 
 
 def load_best(brain: StampedeBrain, *, max_key: str | None, min_key: str | None) -> None:
@@ -98,7 +114,8 @@ def load_best(brain: StampedeBrain, *, max_key: str | None, min_key: str | None)
         return
     if options.average_best_of > 1:
         names = brain.checkpointer.plain_modules()
-        averaged = average_best(
+        average = average_neighbours if options.average_by == "time" else average_best
+        averaged = average(
             brain.checkpointer, names, options.average_best_of, min_key=min_key, max_key=max_key
         )
         for name, state in averaged.items():

@@ -18,10 +18,12 @@ plan_options = st.builds(
     PlanOptions,
     max_batch_s=st.floats(10.0, 60.0),
     max_utterances=st.none() | st.integers(1, 6),
+    multiple=st.integers(1, 4),
     shuffle=st.booleans(),
     seed=st.integers(0, 5),
     window_shards=st.integers(1, 9),
     jitter=st.sampled_from([0.0, 0.03, 0.5]),
+    keep_batches=st.booleans(),
     group_batches=st.integers(1, 4),
     order=st.sampled_from(["descending", "ascending"]),
 )
@@ -102,6 +104,25 @@ def test_plan_unshuffled_sorted_by_length(order, step):
     lengths = fake_index(shards).utterances["num_samples"][plan.order].astype(int)
     assert (np.diff(lengths) * step >= 0).all()
     assert make_plan(shards, order=order, pass_number=5).checksum == plan.checksum
+
+
+def test_plan_batches_hold_multiples_but_for_small_ones():
+    corpus = random_shards(300, num_shards=4, seed=3)
+    plan = make_plan(corpus, max_batch_s=60.0, multiple=8, keep_batches=True, shuffle=True)
+    sizes = [len(batch) for batch in batches(plan)]
+    assert any(size > 8 for size in sizes)
+    assert all(size % 8 == 0 or size < 8 for size in sizes)
+    assert sum(sizes) == sum(map(len, corpus))
+
+
+def test_plan_kept_batches_change_their_order_only():
+    corpus = random_shards(300, num_shards=4, seed=3)
+    options = {"max_batch_s": 20.0, "keep_batches": True, "shuffle": True}
+    first, second = (batches(make_plan(corpus, pass_number=n, **options)) for n in (0, 1))
+    assert first != second
+    assert sorted(first) == sorted(second)
+    longest = [max(batch) for batch in first]
+    assert longest != sorted(longest)
 
 
 def test_plan_filters_left_out_and_counted():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from recipes.common.averaging import average_best
+from recipes.common.averaging import average_best, average_neighbours
 from recipes.common.checkpointer import StampedeCheckpointer
 
 
@@ -45,3 +45,25 @@ def test_average_of_two_models_is_an_error(tmp_path):
     StampedeCheckpointer(tmp_path, {"net": nn.Linear(1, 1)}).save_checkpoint({"wer": 4.0})
     with pytest.raises(ValueError, match="one model"):
         average_best(saved(tmp_path, []), ["net"], 2, min_key="wer")
+
+
+@pytest.mark.parametrize(
+    ("num", "losses", "mean"),
+    [
+        (3, [5.0, 4.0, 1.0, 3.0, 2.0], 3.0),  # the third, with its neighbours
+        (2, [5.0, 4.0, 1.0, 3.0, 2.0], 2.5),  # one more before than after
+        (3, [1.0, 4.0, 5.0, 3.0, 2.0], 1.5),  # at the beginning
+        (3, [5.0, 4.0, 6.0, 3.0, 2.0], 4.5),  # at the end
+        (1, [5.0, 4.0, 1.0, 3.0, 2.0], 3.0),
+    ],
+)
+def test_average_of_neighbours_is_centred_on_the_best(tmp_path, num, losses, mean):
+    checkpointer = saved(tmp_path, list(zip([1.0, 2.0, 3.0, 4.0, 5.0], losses, strict=True)))
+    state = average_neighbours(checkpointer, ["net"], num, min_key="wer")["net"]
+    assert torch.equal(state["0.weight"], torch.full((3, 2), mean))
+    assert state["1.num_batches_tracked"].dtype == torch.int64
+
+
+def test_average_of_neighbours_without_checkpoint_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="'wer'"):
+        average_neighbours(saved(tmp_path, []), ["net"], 3, min_key="wer")

@@ -1,0 +1,1 @@
+"""Direct speech translation by a Conformer whose encoder is compressed by CTC."""
