@@ -183,7 +183,9 @@ class SpeechTranslation(StampedeBrain):
             self.log_stage("valid", {**figures, **counts, **seconds})
             self.finish_validation(figures, epoch=self.epoch)
         else:
-            self.log_stage(f"test {self.test_set}", {**figures, **self.results["signatures"]})
+            texts = self.results["signatures"].items()
+            signatures = {f"{metric}_signature": text for metric, text in texts}
+            self.log_stage(f"test {self.test_set}", {**figures, **signatures})
 
     def evaluate(self, test_set: Any, *arguments: Any, **options: Any) -> float:
         """Test, and make sure that every utterance of the set was translated."""

@@ -101,7 +101,8 @@ class TranslationScores:
         hypotheses = [item.hypothesis for item in self.items]
         references = [item.reference for item in self.items]
         if not references:
-            return {**dict.fromkeys((*METRICS, "length_ratio", "exact")), "utterances": 0}
+            nothing = dict.fromkeys((*METRICS, "length_ratio", "exact"))
+            return {**nothing, "utterances": 0, "signatures": {}}
         bleu, chrf = BLEU(), CHRF()
         score = bleu.corpus_score(hypotheses, [references])
         num_exact = sum(h == r for h, r in zip(hypotheses, references, strict=True))

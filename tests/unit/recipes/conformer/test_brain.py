@@ -226,7 +226,11 @@ def test_test_stage_writes_translations_and_signatures(brain, tmp_path):
     brain.on_stage_start(Stage.TEST)
     with torch.no_grad():
         loss_of(brain, make_batch(), Stage.TEST)
+    logged = {}
+    brain.run_log.stage = lambda name, values, **counts: logged.update(values)
     brain.on_stage_end(Stage.TEST, 1.0)
+    assert isinstance(logged["bleu"], float)
+    assert logged["bleu_signature"] == brain.results["signatures"]["bleu"]
     assert "REF fgh" in (tmp_path / "translations/test.txt").read_text()
     assert brain.results["utterances"] == 3
     assert brain.results["signatures"]["bleu"].startswith("nrefs:1|case:mixed")
