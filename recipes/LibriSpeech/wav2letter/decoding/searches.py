@@ -17,7 +17,7 @@ from recipes.LibriSpeech.wav2letter.decoding.lexicon_free import LexiconFreeSear
 from recipes.LibriSpeech.wav2letter.decoding.ngram import NGramModel
 from recipes.LibriSpeech.wav2letter.decoding.options import BeamOptions, Seq2SeqOptions
 from recipes.LibriSpeech.wav2letter.decoding.seq2seq import Seq2SeqSearch
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
+from recipes.LibriSpeech.wav2letter.tokens import TokenSet
 
 ModelSource = str | Path | Callable[[TokenSet], LanguageModel] | None
 
@@ -70,14 +70,14 @@ def language_model(source: ModelSource, tokens: TokenSet) -> LanguageModel | Non
     return KenLMModel(source, tokens.names)
 
 
-def viterbi_search(tokens_file: str | Path, *, num_replabels: int = 2) -> LexiconFreeSearch:
+def viterbi_search(tokens_file: str | Path, *, replabel: int = 2) -> LexiconFreeSearch:
     """Return the search for the best path alone: a beam of all tokens, without a language model.
 
     Arguments
     ---------
     tokens_file : str | Path
         One token a line.
-    num_replabels : int
+    replabel : int
         Repetition tokens.
 
     Returns
@@ -85,7 +85,7 @@ def viterbi_search(tokens_file: str | Path, *, num_replabels: int = 2) -> Lexico
     LexiconFreeSearch
         The search; exact, since there is one hypothesis for each token.
     """
-    tokens = TokenSet.load(tokens_file, num_replabels=num_replabels)
+    tokens = TokenSet.load(tokens_file, replabel=replabel)
     options = BeamOptions(beam_size=len(tokens), beam_threshold=float("inf"))
     return LexiconFreeSearch(tokens, NoLanguageModel(len(tokens)), options=options)
 
@@ -95,7 +95,7 @@ def lexicon_free_search(
     *,
     lm: ModelSource = None,
     options: BeamOptions | None = None,
-    num_replabels: int = 2,
+    replabel: int = 2,
 ) -> LexiconFreeSearch:
     """Return the search over letters with an n-gram model of letters.
 
@@ -107,7 +107,7 @@ def lexicon_free_search(
         See `language_model`.
     options : BeamOptions | None
         Widths and weights.
-    num_replabels : int
+    replabel : int
         Repetition tokens.
 
     Returns
@@ -115,7 +115,7 @@ def lexicon_free_search(
     LexiconFreeSearch
         The search.
     """
-    tokens = TokenSet.load(tokens_file, num_replabels=num_replabels)
+    tokens = TokenSet.load(tokens_file, replabel=replabel)
     return LexiconFreeSearch(tokens, language_model(lm, tokens), options=options)
 
 
@@ -126,7 +126,7 @@ def lexicon_search(
     lm: str | Path | None = None,
     level: Literal["word", "token"] = "word",
     options: BeamOptions | None = None,
-    num_replabels: int = 2,
+    replabel: int = 2,
 ) -> LexiconSearch:
     """Return the search over the words of a lexicon with an n-gram model of words or letters.
 
@@ -142,7 +142,7 @@ def lexicon_search(
         What the language model scores.
     options : BeamOptions | None
         Widths and weights.
-    num_replabels : int
+    replabel : int
         Repetition tokens.
 
     Returns
@@ -150,7 +150,7 @@ def lexicon_search(
     LexiconSearch
         The search.
     """
-    tokens = TokenSet.load(tokens_file, num_replabels=num_replabels)
+    tokens = TokenSet.load(tokens_file, replabel=replabel)
     return LexiconSearch(tokens, lexicon, lm, level=level, options=options)
 
 
@@ -179,7 +179,7 @@ def seq2seq_search(
     Seq2SeqSearch
         The search.
     """
-    tokens = TokenSet.load(tokens_file, separator="_", num_replabels=0)
+    tokens = TokenSet.load(tokens_file, separator="_", replabel=0)
     return Seq2SeqSearch(tokens, language_model(lm, tokens), options=options, end=end)
 
 
