@@ -18,6 +18,7 @@ from recipes.LibriSpeech.wav2letter.decoding.emissions import (
 from recipes.LibriSpeech.wav2letter.decoding.options import BeamOptions
 from recipes.LibriSpeech.wav2letter.decoding.searches import (
     Deferred,
+    chosen,
     language_model,
     lexicon_free_search,
     lexicon_search,
@@ -84,6 +85,12 @@ def test_deferred_search_is_made_when_used(folder):
     assert pickle.loads(pickle.dumps(search))(x, torch.tensor([3]), torch.zeros(30, 30)) == [
         [1] * 3
     ]
+
+
+def test_search_is_chosen_by_its_name():
+    assert chosen("a", {"a": 1, "b": 2}) == 1
+    with pytest.raises(ValueError, match=r"test_with: is 'c'; expected one of \['a', 'b'\]"):
+        chosen("c", {"a": 1, "b": 2})
 
 
 def test_language_model_by_name(folder):
