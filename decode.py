@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
         folder.mkdir(exist_ok=True)
         for name, one in decoded.items():
             one.scores.write_alignments(folder / f"{name.replace('/', '_')}.txt")
-    record = {
+    record: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),
         "commit": git_commit(),
         "machine": machine(),

@@ -84,6 +84,8 @@ class TokenSet:
         ------
         FileNotFoundError
             If there is no file.
+        ValueError
+            If its lines are no tokens.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(

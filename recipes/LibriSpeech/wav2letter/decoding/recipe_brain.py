@@ -105,7 +105,8 @@ def decode_inside(make_search: Callable[[], Any], run: Run, run_opts: Any) -> di
     dict[str, Decoded]
         Of each test set; its frames are the encoder's.
     """
-    search, decoded = make_search(), {}
+    search = make_search()
+    decoded: dict[str, Decoded] = {}
     with _ready(run, run_opts) as (brain, loaders):
         for name, loader in loaders.items():
             timed, scores, num_lost = TimedSearch(search), TextScores(), search.num_incomplete

@@ -1,4 +1,4 @@
-"""Lexicons: words spelled in letters with repetition tokens, or in their best word pieces."""
+"""Lexicons: words spelled in letters with repetition labels, or in their best word pieces."""
 
 from __future__ import annotations
 
