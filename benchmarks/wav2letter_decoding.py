@@ -32,13 +32,13 @@ from recipes.LibriSpeech.wav2letter.decoding.kenlm_model import KenLMModel
 from recipes.LibriSpeech.wav2letter.decoding.lexicon_free import LexiconFreeSearch
 from recipes.LibriSpeech.wav2letter.decoding.ngram import NGramModel
 from recipes.LibriSpeech.wav2letter.decoding.options import BeamOptions
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
 from recipes.LibriSpeech.wav2letter.preparation.lexicons import letter_line
 from recipes.LibriSpeech.wav2letter.preparation.ngram_training import train_ngram
-from recipes.LibriSpeech.wav2letter.preparation.texts import LETTERS, clean, read_texts
+from recipes.LibriSpeech.wav2letter.preparation.texts import clean, read_texts
+from recipes.LibriSpeech.wav2letter.tokens import letter_tokens
 
 PACKAGES = ("numpy", "torch", "flashlight-text")
-TOKENS = TokenSet(LETTERS)
+TOKENS = letter_tokens()
 FRAMES_A_SECOND = 100
 FRAMES_A_LETTER = 6
 WEIGHTS = {"lm_weight": 3.25, "word_score": 1.28, "sil_weight": -0.89}  # the paper's
@@ -152,8 +152,8 @@ def main(argv: Sequence[str]) -> int:
         for repeat in range(args.repeats + 1)
     }
     arpa = args.work / "letters.arpa"
-    train_ngram(lines[: args.lines], arpa, order=args.order, tokens=LETTERS)
-    num_ngrams = len(NGramModel(arpa, LETTERS).ngrams.log10) - 1
+    train_ngram(lines[: args.lines], arpa, order=args.order, tokens=TOKENS.names)
+    num_ngrams = len(NGramModel(arpa, TOKENS.names).ngrams.log10) - 1
     record |= {"num_ngrams": num_ngrams, "num_lines": args.lines, "order": args.order}
     record |= {"beams": args.beams, "seconds": args.seconds, "repeats": args.repeats}
     record["runs"] = measure(args, arpa, heard)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from recipes.LibriSpeech.wav2letter.decoding.hypothesis import Hypothesis
 from recipes.LibriSpeech.wav2letter.decoding.options import BeamOptions
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
+from recipes.LibriSpeech.wav2letter.tokens import TokenSet
 
 
 class WithTransitions(text.LM):

@@ -23,8 +23,8 @@ from benchmarks.measuring import ROOT
 from recipes.common.asynchronous import NoLog
 from recipes.LibriSpeech.ASR.conv_glu import brain as conv_glu
 from recipes.LibriSpeech.ASR.seq2seq_tds import brain as seq2seq_tds
-from recipes.LibriSpeech.wav2letter.letters import LETTERS, letter_tokens, pack, unpack
 from recipes.LibriSpeech.wav2letter.phases import Phases
+from recipes.LibriSpeech.wav2letter.tokens import LETTERS, letter_tokens, pack, unpack
 from recipes.LibriSpeech.wav2letter.training import Wav2letterBrain
 
 RATE_HZ = 16000
@@ -45,7 +45,7 @@ class LetterPieces:
     """Letters as tokens of both recipes: with labels for ASG, with an end for the decoder."""
 
     def __init__(self, *, has_end: bool) -> None:
-        self.tokens = [*letter_tokens(2), *(["</s>"] if has_end else [])]
+        self.tokens = [*letter_tokens().names, *(["</s>"] if has_end else [])]
         self.has_end = has_end
 
     def encode(self, text: str, *, is_training: bool = False) -> list[int]:

@@ -17,12 +17,11 @@ import torch
 from data_prepare.files import atomic_path, file_sha256, write_json
 from data_prepare.index import ShardIndex
 from data_prepare.storage import Storage
-from recipes.LibriSpeech.wav2letter.letters import TOKENS_NAME, read_tokens
+from recipes.LibriSpeech.wav2letter.tokens import TOKENS_NAME, TokenSet
 
 MODEL_NAME = "pieces.model"
 INFO_NAME = "pieces.json"
 MARK, SEPARATOR, END = "\u2581", "_", "</s>"
-NUM_SPECIAL = 3  # unknown, start and end of SentencePiece, which are no tokens of ours
 
 
 def train_pieces(
@@ -66,18 +65,27 @@ def train_pieces(
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / MODEL_NAME) as path:
         path.write_bytes(_fit(_texts(indexes), vocab_size))
-    with atomic_path(folder / TOKENS_NAME) as path:
-        tokens = tokens_of(folder / MODEL_NAME)
-        path.write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
+    tokens_of(processor_of(folder / MODEL_NAME)).save(folder / TOKENS_NAME)
     write_json(folder / INFO_NAME, {**stamp, "model": file_sha256(folder / MODEL_NAME)})
     return folder
 
 
-def tokens_of(model: Path) -> list[str]:
-    """Return the tokens of a SentencePiece model, the end token last."""
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model.read_bytes())
-    pieces = [processor.id_to_piece(i) for i in range(NUM_SPECIAL, processor.get_piece_size())]
-    return [*(piece.replace(MARK, SEPARATOR) for piece in pieces), END]
+def processor_of(model: Path) -> Any:
+    """Return the SentencePieceProcessor of a model's file."""
+    return sentencepiece.SentencePieceProcessor(model_proto=model.read_bytes())
+
+
+def named(piece: str) -> str:
+    """Return a piece as the token files write it."""
+    return piece.replace(MARK, SEPARATOR)
+
+
+def tokens_of(processor: Any) -> TokenSet:
+    """Return the pieces of a model but for its special ones, the end token last."""
+    special = {processor.unk_id(), processor.bos_id(), processor.eos_id(), processor.pad_id()}
+    numbers = (n for n in range(processor.get_piece_size()) if n not in special)
+    names = (named(processor.id_to_piece(number)) for number in numbers)
+    return TokenSet((*names, END), separator=SEPARATOR, replabel=0)
 
 
 def _texts(indexes: Sequence[ShardIndex]) -> Iterator[str]:
@@ -154,22 +162,20 @@ class WordPieces:
         self.num_tokens = num_tokens
         self.num_unknown = 0  # pieces left out since they are no token
         self._processor: Any = None
-        self._tokens: list[str] = []
-        self._indexes: dict[str, int] = {}
+        self._tokens: TokenSet | None = None
         self._known: dict[str, list[list[int]]] = {}
 
     def __len__(self) -> int:
         """Return the number of tokens, the end token included."""
-        return len(self.tokens)
+        return len(self._loaded())
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_processor": None, "_known": {}, "_tokens": []}
+        return self.__dict__ | {"_processor": None, "_known": {}, "_tokens": None}
 
     @property
     def tokens(self) -> list[str]:
         """The tokens, in the order of their numbers."""
-        self._load()
-        return self._tokens
+        return list(self._loaded().names)
 
     def encode(self, text: str, *, is_training: bool = False) -> list[int]:
         """Return the tokens of a text, without end.
@@ -200,29 +206,30 @@ class WordPieces:
     def segmentations(self, word: str) -> list[list[int]]:
         """Return the best segmentations of a word as tokens, best first; at least one."""
         if word not in self._known:
-            self._load()
+            self._loaded()
             best = self._processor.nbest_encode(word, nbest_size=self.num_best, out_type=str)
             self._known[word] = [self._to_indexes(pieces) for pieces in best] or [[]]
         return self._known[word]
 
     def decode(self, rows: Iterable[Iterable[int]]) -> list[str]:
         """Return the texts of token sequences without end tokens."""
-        tokens = self.tokens
-        texts = ["".join(tokens[int(i)] for i in row).replace(SEPARATOR, " ") for row in rows]
-        texts = [" ".join(text.split()) for text in texts]
+        tokens = self._loaded()
+        texts = [" ".join(tokens.words(row)) for row in rows]
         return [text.upper() for text in texts] if self.case == "upper" else texts
 
     def _to_indexes(self, pieces: Sequence[str]) -> list[int]:
-        named = [piece.replace(MARK, SEPARATOR) for piece in pieces]
-        self.num_unknown += sum(name not in self._indexes for name in named)
-        return [self._indexes[name] for name in named if name in self._indexes]
+        places = self._loaded().places
+        names = [named(piece) for piece in pieces]
+        self.num_unknown += sum(name not in places for name in names)
+        return [places[name] for name in names if name in places]
 
-    def _load(self) -> None:
-        if self._processor is not None:
-            return
-        tokens = read_tokens(self.folder / TOKENS_NAME)
+    def _loaded(self) -> TokenSet:
+        if self._tokens is not None:
+            return self._tokens
+        tokens = TokenSet.load(self.folder / TOKENS_NAME, separator=SEPARATOR, replabel=0)
         model = self.folder / MODEL_NAME
-        if not model.is_file() or tokens_of(model) != tokens:
+        processor = processor_of(model) if model.is_file() else None
+        if processor is None or tokens_of(processor) != tokens:
             raise ValueError(
                 f"pieces: {model} is missing or has other pieces than {TOKENS_NAME} beside it; "
                 "expected both from one training; delete the folder and train again."
@@ -232,6 +239,5 @@ class WordPieces:
                 f"pieces: {self.folder} has {len(tokens)} tokens; expected {self.num_tokens} as "
                 "the model has; give another folder or vocab_size."
             )
-        self._tokens = tokens
-        self._indexes = {token: index for index, token in enumerate(tokens)}
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model.read_bytes())
+        self._tokens, self._processor = tokens, processor
+        return tokens

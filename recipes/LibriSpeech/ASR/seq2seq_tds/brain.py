@@ -53,7 +53,9 @@ class ASR(Wav2letterBrain):
                 share=1 - self.hparams.pct_teacher_forcing / 100,
                 num_tokens=self.hparams.num_tokens,
             )
-        window = self.window(lengths, num_targets, shape=(targets.shape[1], encoded.shape[1]))
+        window = None
+        if stage != Stage.TEST:
+            window = self.window(lengths, num_targets, shape=(targets.shape[1], encoded.shape[1]))
         outputs = {
             "logits": self.modules.decoder(encoded, lengths, before, window),
             "targets": targets,

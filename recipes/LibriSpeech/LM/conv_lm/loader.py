@@ -21,9 +21,9 @@ from data_prepare.storage import Storage
 from recipes.common.distributed import rank, world_size
 from recipes.common.recoverable import loader, recoverable, saver
 from recipes.LibriSpeech.LM.conv_lm.text import END, PAD, EncodedText, Vocabulary, encode
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
 from recipes.LibriSpeech.wav2letter.preparation.lexicons import letter_line
 from recipes.LibriSpeech.wav2letter.preparation.texts import read_texts, split_texts
+from recipes.LibriSpeech.wav2letter.tokens import TokenSet
 
 
 @dataclass

@@ -9,7 +9,7 @@ import torch
 from recipes.common.yaml_build import build
 from recipes.LibriSpeech.LM.conv_lm.text import END, Vocabulary
 from recipes.LibriSpeech.wav2letter.decoding.neural_lm import NeuralModel
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
+from recipes.LibriSpeech.wav2letter.tokens import TokenSet
 
 
 def conv_lm(

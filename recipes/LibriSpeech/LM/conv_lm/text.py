@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prepare.files import atomic_path, write_json
-from recipes.LibriSpeech.wav2letter.preparation.texts import LETTERS, write_lines
+from recipes.LibriSpeech.wav2letter.tokens import letter_tokens
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
 PAD, END, UNKNOWN = 1, 2, 3
@@ -62,7 +62,7 @@ def write_letters(folders: Sequence[Any], path: str | Path) -> None:
     """
     del folders
     if not Path(path).is_file():
-        write_lines(Path(path), LETTERS)
+        letter_tokens().save(Path(path))
 
 
 @dataclass(frozen=True, eq=False)

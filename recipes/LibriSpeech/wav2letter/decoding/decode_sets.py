@@ -1,4 +1,4 @@
-"""Decode whole test sets: emissions from a recipe's Brain, then a search in several processes."""
+"""Decode whole test sets from their emissions, in several processes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from speechbrain import Stage
 from tqdm import tqdm
 
-from recipes.common.hparams import Run
-from recipes.common.job import build_brain, prepare_corpus, prepare_targets, prepare_tests
-from recipes.common.run_log import RunLog
 from recipes.common.scoring import TextScores
 from recipes.LibriSpeech.wav2letter.decoding.decode_worker import decode, start
-from recipes.LibriSpeech.wav2letter.decoding.emissions import EmissionSet, EmissionWriter, Heard
+from recipes.LibriSpeech.wav2letter.decoding.emissions import EmissionSet
 
 
 @dataclass(frozen=True)
@@ -32,7 +27,7 @@ class Decoded:
     seconds : float
         Processor seconds of all processes, the making of the searches not counted.
     num_frames : int
-        Frames of the set.
+        Frames of the set, those that the search sees.
     num_lost : int
         Utterances for which the beam lost every hypothesis.
     """
@@ -41,49 +36,6 @@ class Decoded:
     seconds: float
     num_frames: int
     num_lost: int
-
-
-def emit(run: Run, run_opts: Any, folder: Path) -> None:
-    """Run a recipe's network on its test sets and keep the emissions.
-
-    The Brain's `compute_forward` has to return `emissions` [B, T, V] and `num_frames` [B], and its
-    criterion to hold `transitions`, as those of the letter recipes do.
-
-    Arguments
-    ---------
-    run : Run
-        The recipe's run file; its best checkpoint is taken.
-    run_opts : Any
-        SpeechBrain's options.
-    folder : Path
-        Gets one set for each test set.
-    """
-    hparams = run.hparams
-    with RunLog(Path(hparams["output_folder"]), log_every=hparams["log_every"]) as run_log:
-        brain = build_brain(run, run_opts, run_log=run_log)
-        prepared = prepare_corpus(hparams["corpus"])
-        brain.tokenizer, transforms = prepare_targets(hparams, prepared)
-        brain.on_evaluate_start()
-        brain.modules.eval()
-        for name, split in prepare_tests(hparams, prepared).items():
-            loader = hparams["test_loader"](split, transforms=transforms)
-            transitions: Any = brain.raw_modules["criterion"].transitions
-            with EmissionWriter(folder / name, transitions) as writer:
-                for heard, emissions in _emissions(brain, tqdm(loader, desc=name)):
-                    writer.add(heard, emissions)
-
-
-def _emissions(brain: Any, batches: Any) -> Iterator[tuple[Heard, torch.Tensor]]:
-    for batch in batches:
-        if batch.is_padding:
-            continue
-        with torch.no_grad(), brain.evaluation_ctx:
-            outputs = brain.compute_forward(batch, stage=Stage.VALID)  # its search is the cheap one
-        rows = zip(
-            batch.id, batch.text, batch.category, outputs["num_frames"].tolist(), strict=True
-        )
-        for heard, emissions in zip(rows, outputs["emissions"], strict=True):
-            yield Heard(*heard), emissions[: heard[3]]
 
 
 def decode_set(

@@ -21,7 +21,7 @@ from recipes.LibriSpeech.wav2letter.decoding.lexicon_file import Lexicon, read_l
 from recipes.LibriSpeech.wav2letter.decoding.lexicon_free import checked_arrays
 from recipes.LibriSpeech.wav2letter.decoding.optional import need
 from recipes.LibriSpeech.wav2letter.decoding.options import BeamOptions
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
+from recipes.LibriSpeech.wav2letter.tokens import TokenSet
 
 _DECODER = "flashlight.lib.text.decoder"
 _UNKNOWN = "<unk>"

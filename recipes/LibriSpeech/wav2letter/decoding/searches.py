@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from recipes.LibriSpeech.wav2letter.decoding.lexicon_free import LexiconFreeSear
 from recipes.LibriSpeech.wav2letter.decoding.ngram import NGramModel
 from recipes.LibriSpeech.wav2letter.decoding.options import BeamOptions, Seq2SeqOptions
 from recipes.LibriSpeech.wav2letter.decoding.seq2seq import Seq2SeqSearch
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
+from recipes.LibriSpeech.wav2letter.tokens import REPLABEL, TokenSet
 
 ModelSource = str | Path | Callable[[TokenSet], LanguageModel] | None
 
@@ -45,6 +45,31 @@ class Deferred:
         return self._made(*arguments)
 
 
+def chosen(name: str, searches: Mapping[str, Any]) -> Any:
+    """Return one of several searches.
+
+    Arguments
+    ---------
+    name : str
+        Which; ``test_with`` of a run file.
+    searches : Mapping[str, Any]
+        By name.
+
+    Returns
+    -------
+    Any
+        The search.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    if name not in searches:
+        raise ValueError(f"test_with: is {name!r}; expected one of {sorted(searches)}.")
+    return searches[name]
+
+
 def language_model(source: ModelSource, tokens: TokenSet) -> LanguageModel | None:
     """Open a language model of tokens: ARPA files by numpy alone, others by KenLM.
 
@@ -70,22 +95,22 @@ def language_model(source: ModelSource, tokens: TokenSet) -> LanguageModel | Non
     return KenLMModel(source, tokens.names)
 
 
-def viterbi_search(tokens_file: str | Path, *, num_replabels: int = 2) -> LexiconFreeSearch:
+def viterbi_search(tokens_file: str | Path, *, replabel: int = REPLABEL) -> LexiconFreeSearch:
     """Return the search for the best path alone: a beam of all tokens, without a language model.
 
     Arguments
     ---------
     tokens_file : str | Path
         One token a line.
-    num_replabels : int
-        Repetition tokens.
+    replabel : int
+        Repetition labels.
 
     Returns
     -------
     LexiconFreeSearch
         The search; exact, since there is one hypothesis for each token.
     """
-    tokens = TokenSet.load(tokens_file, num_replabels=num_replabels)
+    tokens = TokenSet.load(tokens_file, replabel=replabel)
     options = BeamOptions(beam_size=len(tokens), beam_threshold=float("inf"))
     return LexiconFreeSearch(tokens, NoLanguageModel(len(tokens)), options=options)
 
@@ -95,7 +120,7 @@ def lexicon_free_search(
     *,
     lm: ModelSource = None,
     options: BeamOptions | None = None,
-    num_replabels: int = 2,
+    replabel: int = REPLABEL,
 ) -> LexiconFreeSearch:
     """Return the search over letters with an n-gram model of letters.
 
@@ -107,15 +132,15 @@ def lexicon_free_search(
         See `language_model`.
     options : BeamOptions | None
         Widths and weights.
-    num_replabels : int
-        Repetition tokens.
+    replabel : int
+        Repetition labels.
 
     Returns
     -------
     LexiconFreeSearch
         The search.
     """
-    tokens = TokenSet.load(tokens_file, num_replabels=num_replabels)
+    tokens = TokenSet.load(tokens_file, replabel=replabel)
     return LexiconFreeSearch(tokens, language_model(lm, tokens), options=options)
 
 
@@ -126,7 +151,7 @@ def lexicon_search(
     lm: str | Path | None = None,
     level: Literal["word", "token"] = "word",
     options: BeamOptions | None = None,
-    num_replabels: int = 2,
+    replabel: int = REPLABEL,
 ) -> LexiconSearch:
     """Return the search over the words of a lexicon with an n-gram model of words or letters.
 
@@ -142,15 +167,15 @@ def lexicon_search(
         What the language model scores.
     options : BeamOptions | None
         Widths and weights.
-    num_replabels : int
-        Repetition tokens.
+    replabel : int
+        Repetition labels.
 
     Returns
     -------
     LexiconSearch
         The search.
     """
-    tokens = TokenSet.load(tokens_file, num_replabels=num_replabels)
+    tokens = TokenSet.load(tokens_file, replabel=replabel)
     return LexiconSearch(tokens, lexicon, lm, level=level, options=options)
 
 
@@ -179,7 +204,7 @@ def seq2seq_search(
     Seq2SeqSearch
         The search.
     """
-    tokens = TokenSet.load(tokens_file, separator="_", num_replabels=0)
+    tokens = TokenSet.load(tokens_file, separator="_", replabel=0)
     return Seq2SeqSearch(tokens, language_model(lm, tokens), options=options, end=end)
 
 

@@ -35,7 +35,7 @@ from recipes.LibriSpeech.wav2letter.decoding.language_model import (
     NoLanguageModel,
 )
 from recipes.LibriSpeech.wav2letter.decoding.options import Seq2SeqOptions
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
+from recipes.LibriSpeech.wav2letter.tokens import TokenSet
 
 Scores = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""Lexicons: words spelled in letters with repetition tokens, or in their best word pieces."""
+"""Lexicons: words spelled in letters with repetition labels, or in their best word pieces."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 
 from data_prepare.files import atomic_path
 from recipes.LibriSpeech.wav2letter.decoding.lexicon_file import Lexicon
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
+from recipes.LibriSpeech.wav2letter.pieces import named
+from recipes.LibriSpeech.wav2letter.tokens import TokenSet
 
-PIECE_MARK = "\u2581"
-"""What SentencePiece puts before the first piece of a word."""
 _PLAIN_WORD = re.compile(r"[a-z']+")
 
 
@@ -70,18 +69,6 @@ def piece_lexicon(words: Iterable[str], processor: Any, *, num_best: int = 10) -
         if rows:
             lexicon[word] = rows
     return lexicon
-
-
-def named(piece: str) -> str:
-    """Return a piece as the token files write it."""
-    return piece.replace(PIECE_MARK, "_")
-
-
-def piece_tokens(processor: Any, *, end: str) -> list[str]:
-    """Return the pieces of a model without its special ones, the end token last."""
-    special = {processor.unk_id(), processor.bos_id(), processor.eos_id(), processor.pad_id()}
-    numbers = (n for n in range(processor.get_piece_size()) if n not in special)
-    return [*(named(processor.id_to_piece(number)) for number in numbers), end]
 
 
 def lower_arpa(source: Path, target: Path) -> list[str]:

@@ -32,7 +32,7 @@ from data_prepare.command_line import run_command
 from data_prepare.index import ShardIndex
 from data_prepare.prepared import PreparedCorpus
 from recipes.LibriSpeech.wav2letter.decoding.lexicon_file import read_lexicon, write_lexicon
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
+from recipes.LibriSpeech.wav2letter.pieces import processor_of, tokens_of
 from recipes.LibriSpeech.wav2letter.preparation.download import FOUR_GRAM, LM_TEXT, fetch
 from recipes.LibriSpeech.wav2letter.preparation.lexicons import (
     letter_lexicon,
@@ -40,22 +40,20 @@ from recipes.LibriSpeech.wav2letter.preparation.lexicons import (
     lower_arpa,
     piece_lexicon,
     piece_lines,
-    piece_tokens,
     split_by_vocabulary,
 )
 from recipes.LibriSpeech.wav2letter.preparation.stages import Stages
 from recipes.LibriSpeech.wav2letter.preparation.texts import (
-    LETTERS,
     frequent_words,
     read_texts,
     shuffled,
     split_texts,
     write_lines,
 )
+from recipes.LibriSpeech.wav2letter.tokens import TOKENS_NAME, TokenSet, letter_tokens
 
 logger = logging.getLogger(__name__)
 
-END = "</s>"
 NUM_BEST = 10
 MIN_COUNT = 10
 """Occurrences in the text of a word of the word model."""
@@ -142,11 +140,11 @@ class _Work:
     splits: dict[str, ShardIndex]
     spelled: tuple[str, ...]
     tested: tuple[str, ...]
-    tokens: TokenSet = field(default_factory=lambda: TokenSet(LETTERS))
+    tokens: TokenSet = field(default_factory=letter_tokens)
 
     def letters(self) -> dict[str, Any]:
         """Write tokens, transcripts, and the training lexicon."""
-        write_lines(self.out / "tokens.txt", LETTERS)
+        self.tokens.save(self.out / TOKENS_NAME)
         for name in self.splits:
             write_lines(self.out / "text" / f"{name}.txt", self._texts(name))
             lines = (letter_line(text, self.tokens) for text in self._texts(name))
@@ -178,10 +176,8 @@ class _Work:
 
     def pieces(self, model: Path, lm_text: tuple[str, ...]) -> dict[str, Any]:
         """Write tokens, the lexicon with several segmentations, and texts in pieces."""
-        import sentencepiece
-
-        processor = sentencepiece.SentencePieceProcessor(model_proto=model.read_bytes())
-        write_lines(self.out / "piece_tokens.txt", piece_tokens(processor, end=END))
+        processor = processor_of(model)
+        tokens_of(processor).save(self.out / "piece_tokens.txt")
         lexicon = piece_lexicon(self._words(), processor, num_best=NUM_BEST)
         write_lexicon(self.out / "lexicon_pieces.txt", lexicon)
         for name in self.splits:

@@ -13,8 +13,6 @@ from pathlib import Path
 from data_prepare.files import atomic_path
 from data_prepare.index import ShardIndex
 
-LETTERS = ("|", "'", *"abcdefghijklmnopqrstuvwxyz", "1", "2")
-"""Tokens of the letter recipes: separator, apostrophe, letters, repetitions."""
 SHUFFLE_SEED = 42
 _BUCKET_BYTES = 1 << 26
 

@@ -14,8 +14,7 @@ from recipes.LibriSpeech.LM.conv_lm.loading import conv_lm
 from recipes.LibriSpeech.LM.conv_lm.text import END, UNKNOWN, EncodedText, Vocabulary, encode
 from recipes.LibriSpeech.wav2letter.decoding.lexicon_free import LexiconFreeSearch
 from recipes.LibriSpeech.wav2letter.decoding.options import BeamOptions
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
-from recipes.LibriSpeech.wav2letter.preparation.texts import LETTERS
+from recipes.LibriSpeech.wav2letter.tokens import letter_tokens
 from tests.unit.data_prepare.corpora import write_split
 
 RUN = """
@@ -38,7 +37,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("conv_lm")
     write_split(folder / "shards" / "train", [[0.1] * len(TEXTS)], texts=TEXTS)
     (folder / "shards" / "summary.json").write_text(json.dumps({"splits": {"train": {}}}))
-    (folder / "letters.txt").write_text("".join(f"{name}\n" for name in LETTERS))
+    letter_tokens().save(folder / "letters.txt")
     return folder
 
 
@@ -130,7 +129,7 @@ def test_small_recipe_learns_and_its_model_helps_a_search(work, repo_root):
     record = json.loads((work / "out" / "run.json").read_text())
     assert record["results"]["train"]["perplexity"] < 3
 
-    tokens = TokenSet(LETTERS)
+    tokens = letter_tokens()
     model = conv_lm(tokens, folder=work / "out")
     said = [t for word in ("the", "cat", "sat") for t in (*tokens.spell(word), 0)]
     x = torch.zeros(len(said), 30)
@@ -146,4 +145,4 @@ def test_small_recipe_learns_and_its_model_helps_a_search(work, repo_root):
 
 def test_absent_run_is_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="output folder"):
-        conv_lm(TokenSet(LETTERS), folder=tmp_path)
+        conv_lm(letter_tokens(), folder=tmp_path)

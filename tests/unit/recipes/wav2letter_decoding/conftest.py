@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from recipes.LibriSpeech.wav2letter.decoding.ngram import NGramModel
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
 from recipes.LibriSpeech.wav2letter.preparation.ngram_training import train_ngram
+from recipes.LibriSpeech.wav2letter.tokens import TokenSet
 
 
 @pytest.fixture(scope="session")
 def small_tokens() -> TokenSet:
     """Separator, two letters, a repetition."""
-    return TokenSet(("|", "a", "b", "1"), num_replabels=1)
+    return TokenSet(("|", "a", "b", "1"), replabel=1)
 
 
 @pytest.fixture(scope="session")

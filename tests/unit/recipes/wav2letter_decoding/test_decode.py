@@ -18,26 +18,26 @@ from recipes.LibriSpeech.wav2letter.decoding.emissions import (
 from recipes.LibriSpeech.wav2letter.decoding.options import BeamOptions
 from recipes.LibriSpeech.wav2letter.decoding.searches import (
     Deferred,
+    chosen,
     language_model,
     lexicon_free_search,
     lexicon_search,
     seq2seq_search,
     viterbi_search,
 )
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
 from recipes.LibriSpeech.wav2letter.preparation.ngram_training import train_ngram
-from recipes.LibriSpeech.wav2letter.preparation.texts import LETTERS
+from recipes.LibriSpeech.wav2letter.tokens import letter_tokens
 from tests.conftest import ROOT
 
 HPARAMS = ROOT / "recipes/LibriSpeech/wav2letter/hparams"
-TOKENS = TokenSet(LETTERS)
+TOKENS = letter_tokens()
 SAID = {"u1": "HELLO WORLD", "u2": "A GOOD BOOK", "u3": "EGGS"}
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Tokens, a language model, and emissions in which every third letter is unclear."""
-    (tmp_path / "tokens.txt").write_text("".join(f"{name}\n" for name in LETTERS))
+    TOKENS.save(tmp_path / "tokens.txt")
     lines = []
     with EmissionWriter(tmp_path / "emissions" / "test", torch.zeros(30, 30)) as writer:
         for name, text in SAID.items():
@@ -48,7 +48,7 @@ def folder(tmp_path):
             x[5::6] = 0
             writer.add(Heard(name, text, "clean", len(x)), x)
             lines.append(" ".join(TOKENS.names[t] for t in tokens[1:]))
-    train_ngram(lines * 3, tmp_path / "letters.arpa", order=5, tokens=LETTERS)
+    train_ngram(lines * 3, tmp_path / "letters.arpa", order=5, tokens=TOKENS.names)
     return tmp_path
 
 
@@ -85,6 +85,12 @@ def test_deferred_search_is_made_when_used(folder):
     assert pickle.loads(pickle.dumps(search))(x, torch.tensor([3]), torch.zeros(30, 30)) == [
         [1] * 3
     ]
+
+
+def test_search_is_chosen_by_its_name():
+    assert chosen("a", {"a": 1, "b": 2}) == 1
+    with pytest.raises(ValueError, match=r"test_with: is 'c'; expected one of \['a', 'b'\]"):
+        chosen("c", {"a": 1, "b": 2})
 
 
 def test_language_model_by_name(folder):

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from recipes.LibriSpeech.wav2letter.decoding.options import Seq2SeqOptions
 from recipes.LibriSpeech.wav2letter.decoding.seq2seq import Seq2SeqSearch
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet
+from recipes.LibriSpeech.wav2letter.tokens import TokenSet
 from tests.unit.recipes.wav2letter_decoding.exhaustive import lm_score
 from tests.unit.recipes.wav2letter_decoding.test_lexicon_free import neural
 
-TOKENS = TokenSet(("_a", "b", "_c", "</s>"), separator="_", num_replabels=0)
+TOKENS = TokenSet(("_a", "b", "_c", "</s>"), separator="_", replabel=0)
 END = 3
 OPEN = Seq2SeqOptions(
     beam_size=5000,

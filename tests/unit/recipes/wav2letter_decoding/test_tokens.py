@@ -5,10 +5,9 @@ import random
 import pytest
 
 from recipes.LibriSpeech.wav2letter.decoding.lexicon_file import read_lexicon, write_lexicon
-from recipes.LibriSpeech.wav2letter.decoding.tokens import TokenSet, pack
-from recipes.LibriSpeech.wav2letter.preparation.texts import LETTERS
+from recipes.LibriSpeech.wav2letter.tokens import TokenSet, letter_tokens
 
-TOKENS = TokenSet(LETTERS)
+TOKENS = letter_tokens()
 
 
 def spelled(word: str) -> str:
@@ -48,22 +47,25 @@ def test_words_of_odd_tokens(names, words):
     assert TOKENS.words(TOKENS.index(name) for name in names.split()) == words
 
 
-def test_pack_without_repetition_tokens_changes_nothing():
-    assert pack("hello", 0) == list("hello")
-
-
 def test_load_reads_one_token_a_line(tmp_path):
     path = tmp_path / "tokens.txt"
     path.write_text("_a\nb\n</s>\n")
-    tokens = TokenSet.load(path, separator="_", num_replabels=0)
+    tokens = TokenSet.load(path, separator="_", replabel=0)
     assert tokens.words([0, 1, 0]) == ["ab", "a"]
     with pytest.raises(ValueError, match="'q' is none"):
         tokens.index("q")
+    with pytest.raises(FileNotFoundError, match=r"tokens\.txt2 is missing"):
+        TokenSet.load(tmp_path / "tokens.txt2")
+    path.write_text("a\n\nb\n")
+    with pytest.raises(ValueError, match=r"tokens\.txt: tokens: a name is empty"):
+        TokenSet.load(path, replabel=0)
 
 
 def test_wrong_tokens_are_told_at_once():
-    with pytest.raises(ValueError, match="'a' comes 2 times; repetition token '2' lacks"):
-        TokenSet(("|", "a", "a", "1"))
+    with pytest.raises(
+        ValueError, match="'a' comes 2 times; a name is empty; repetition label '2' lacks"
+    ):
+        TokenSet(("|", "a", "a", "1", ""))
 
 
 def test_lexicon_comes_back(tmp_path):
