@@ -17,10 +17,6 @@ class HogwildOptions:
         Worker processes on this machine; > 0.
     share_state : Literal["private", "second", "all"]
         What of the optimizer's state the workers share: nothing; second moments (and counts); all.
-    moments_span : Literal["worker", "run"]
-        What the moments of Adam and its kin remember. "worker": as many of a worker's own updates
-        as the betas say, so that with p workers they reach p times as far back. "run": as many of
-        all workers' updates; betas of moments that are not shared are raised to the power p.
     access : Literal["direct", "pull_push"]
         "direct": parameters are the shared memory itself. "pull_push": a worker copies them,
         computes its step alone and adds the difference (one worker per GPU, parameters on the
@@ -66,7 +62,6 @@ class HogwildOptions:
 
     num_workers: int = 2
     share_state: Literal["private", "second", "all"] = "private"
-    moments_span: Literal["worker", "run"] = "worker"
     access: Literal["direct", "pull_push"] = "direct"
     lock: Literal["free", "flock"] = "free"
     staleness_power: float = 0.0
@@ -92,7 +87,6 @@ class HogwildOptions:
     def _checks(self) -> list[tuple[bool, str]]:
         words = {
             "share_state": ("private", "second", "all"),
-            "moments_span": ("worker", "run"),
             "access": ("direct", "pull_push"),
             "lock": ("free", "flock"),
             "drain": ("auto", True, False),
