@@ -191,7 +191,8 @@ def main(argv: Sequence[str]) -> int:
         some = {
             name: way
             for name, way in ways(args.processes).items()
-            if args.only in name and not (sleeper >= 0 and name.startswith(("1 process", "Hogwild,")))
+            if args.only in name
+            and not (sleeper >= 0 and name.startswith(("1 process", "Hogwild,")))
         }
         tables[title] = measure(some, task, repeats=repeats, title=title)
     long, every_s = (100, 1.0) if args.quick else (4000, 30.0)
