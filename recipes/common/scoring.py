@@ -1,9 +1,9 @@
 """Error rates of recognised text: WER, WER-P, CER-P, overall and by category."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from rapidfuzz.distance import Levenshtein
 
@@ -11,6 +11,17 @@ from recipes.common.text import as_written, normalise
 
 Units = Callable[[str], Sequence[str]]
 Counts = dict[str, tuple[int, int]]  # metric -> errors, units of the reference
+
+
+class Named(Protocol):
+    """Something of an utterance."""
+
+    @property
+    def id(self) -> str:
+        """Name of the utterance."""
+
+
+Item = TypeVar("Item", bound=Named)
 
 METRICS: dict[str, Units] = {
     "wer": lambda text: normalise(text).split(),
@@ -88,14 +99,7 @@ class TextScores:
         ValueError
             If an utterance stands in two parts.
         """
-        items = sorted((item for part in parts for item in part.items), key=lambda item: item.id)
-        twice = [a.id for a, b in zip(items, items[1:], strict=False) if a.id == b.id]
-        if twice:
-            raise ValueError(
-                f"scoring: {len(twice)} utterances were decoded twice, first {twice[:3]}; "
-                "expected every utterance once; check the ids of the corpus"
-            )
-        self.items = items
+        self.items = merged((part.items for part in parts), verb="decoded")
 
     def summarise(self) -> dict[str, Any]:
         """Return the error rates in percent, overall and for each category.
@@ -126,6 +130,36 @@ class TextScores:
                 file.write(f"  {item.category}\n" if item.category else "\n")
                 file.write("\n".join(alignment(item)) + "\n\n")
         temporary.replace(path)
+
+
+def merged(parts: Iterable[Sequence[Item]], *, verb: str) -> list[Item]:
+    """Return the items of all parts (one per rank), sorted by id.
+
+    Arguments
+    ---------
+    parts : Iterable[Sequence[Item]]
+        Items have an `id`.
+    verb : str
+        What was done to an utterance, for the error.
+
+    Returns
+    -------
+    list
+        Each utterance once.
+
+    Raises
+    ------
+    ValueError
+        If an utterance stands in two parts, or twice in one.
+    """
+    items = sorted((item for part in parts for item in part), key=lambda item: item.id)
+    twice = [a.id for a, b in zip(items, items[1:], strict=False) if a.id == b.id]
+    if twice:
+        raise ValueError(
+            f"scoring: {len(twice)} utterances were {verb} twice, first {twice[:3]}; expected "
+            "every utterance once; check the ids of the corpus."
+        )
+    return items
 
 
 def facets(category: str) -> list[str]:

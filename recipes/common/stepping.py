@@ -45,6 +45,8 @@ class SteppingBrain(sb.Brain):
         Limit in updates, schedule.
     """
 
+    run_log: Any = None  # a recipes.common.run_log.RunLog, where there is one
+
     def __init__(self, *arguments: Any, options: BrainOptions) -> None:
         super().__init__(*arguments)
         self.options = options
@@ -78,10 +80,14 @@ class SteppingBrain(sb.Brain):
         """Take from the training data what decides an update or a rate; call it before training."""
 
     def on_update_end(self, report: UpdateReport) -> None:
-        """Run after every attempted update, on every rank; override to log it."""
+        """Run after every attempted update, on every rank: log it."""
+        if self.run_log is not None:
+            self.run_log.update(report)
 
     def on_progress(self, figures: dict[str, float]) -> None:
-        """Run every ``log_every`` updates with figures of the speed; override to log them."""
+        """Run every ``log_every`` updates with figures of the speed: log them."""
+        if self.run_log is not None:
+            self.run_log.progress(figures, number=self.optimizer_step)
 
     def scale_gradients(
         self, optimizers: Sequence[Optimizer], grads: Sequence[Tensor], sums: GroupSums

@@ -9,18 +9,16 @@ segmentation, where only the network's are, by their own norm.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from speechbrain import Stage
-from speechbrain.utils.distributed import if_main_process
 from torch import Tensor
 from torch.optim import Optimizer
 
 from recipes.common.brain import StampedeBrain
-from recipes.common.distributed import gather_list
 from recipes.common.loss import LossSum
+from recipes.common.reporting import merge_scores, report_recognition
 from recipes.common.scoring import METRICS, TextScores
 from recipes.common.update import GroupSums, UpdateReport
 from recipes.LibriSpeech.wav2letter.phases import EpochPlan
@@ -137,7 +135,7 @@ class Wav2letterBrain(StampedeBrain):
     def on_update_end(self, report: UpdateReport) -> None:
         """Log the update, and note whether it was skipped."""
         self._was_skipped = not report.is_applied
-        self.run_log.update(report)
+        super().on_update_end(report)
 
     def num_units(self, batch: Any) -> int:
         """Return what the loss of a batch counts for: utterances, or the nominal batch."""
@@ -175,33 +173,8 @@ class Wav2letterBrain(StampedeBrain):
             categories=batch.category,
         )
 
-    def on_progress(self, figures: dict[str, float]) -> None:
-        """Log the speed."""
-        self.run_log.progress(figures, number=self.optimizer_step)
-
     def on_stage_end(self, stage: Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Merge the ranks' scores and log them; after validation choose the checkpoint."""
         if stage == Stage.TRAIN:
             return
-        self.scores.merge(gather_list([self.scores]))
-        self.results = {"loss": stage_loss, **self.scores.summarise()}
-        figures = {name: self.results[name] for name in self.valid_figures}
-        if stage == Stage.VALID:
-            seconds = {"train_s": self.clock.train_s, "valid_s": self.clock.valid_s}
-            counts = {"train_loss": self.train_loss, "utterances": self.num_utterances}
-            self.log_stage("valid", {**figures, **counts, **seconds})
-            self.finish_validation(figures, epoch=self.epoch)
-        else:
-            self.log_stage(f"test {self.test_set}", figures)
-
-    def log_stage(self, name: str, values: dict[str, Any]) -> None:
-        """Log figures, also by category, and write what was recognised against what was said."""
-        by_category = self.results["by_category"].items()
-        details = {f"{metric} {c}": part[metric] for c, part in by_category for metric in METRICS}
-        counts = {"number": self.optimizer_step, "epoch": self.epoch}
-        self.run_log.stage(name, values, details=details, **counts)
-        if if_main_process():
-            folder = Path(self.hparams.output_folder) / "alignments"
-            path = folder / f"{name.removeprefix('test ').replace('/', '_')}.txt"
-            folder.mkdir(parents=True, exist_ok=True)
-            self.scores.write_alignments(path)
+        report_recognition(self, stage, merge_scores(self, stage_loss))

@@ -12,23 +12,21 @@ of all micro-batches of an update. w is ``ctc_weight`` up to epoch ``ctc_epochs`
 Axes: B utterances, S samples, T feature frames, T' encoder frames, U tokens, V vocabulary.
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from speechbrain import Stage
-from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.logger import get_logger
 from torch import Tensor
 from torch.nn import functional as F
 
 from recipes.common.brain import StampedeBrain
-from recipes.common.distributed import all_reduce_sum, gather_list
+from recipes.common.distributed import all_reduce_sum
 from recipes.common.lengths import absolute, padding_mask
 from recipes.common.loss import LossSum
+from recipes.common.reporting import merge_scores, report_recognition
 from recipes.common.scoring import METRICS, TextScores
 from recipes.common.tokens import count_ctc_labels, ctc_feasible
-from recipes.common.update import UpdateReport
 
 logger = get_logger(__name__)
 
@@ -128,42 +126,12 @@ class ASR(StampedeBrain):
         self.scores = TextScores()
         self.num_infeasible = torch.zeros((), dtype=torch.int64, device=self.device)
 
-    def on_update_end(self, report: UpdateReport) -> None:
-        """Log the update."""
-        self.run_log.update(report)
-
-    def on_progress(self, figures: dict[str, float]) -> None:
-        """Log the speed."""
-        self.run_log.progress(figures, number=self.optimizer_step)
-
     def on_stage_end(self, stage: Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Merge the ranks' scores and log them; after validation choose rate and checkpoint."""
         if stage == Stage.TRAIN:
             self.warn_of_infeasible()
             return
-        self.scores.merge(gather_list([self.scores]))
-        self.results = {"loss": stage_loss, **self.scores.summarise()}
-        figures = {name: self.results[name] for name in self.valid_figures}
-        if stage == Stage.VALID:
-            seconds = {"train_s": self.clock.train_s, "valid_s": self.clock.valid_s}
-            counts = {"train_loss": self.train_loss, "utterances": self.num_utterances}
-            values = {**figures, **counts, **seconds}
-            self.log_stage("valid", values)
-            self.finish_validation(figures, epoch=self.epoch)
-        else:
-            self.log_stage(f"test {self.test_set}", figures)
-
-    def log_stage(self, name: str, values: dict[str, Any]) -> None:
-        """Log figures, also by category, and write what was recognised against what was said."""
-        by_category = self.results["by_category"].items()
-        details = {f"{metric} {c}": part[metric] for c, part in by_category for metric in METRICS}
-        counts = {"number": self.optimizer_step, "epoch": self.epoch}
-        self.run_log.stage(name, values, details=details, **counts)
-        if if_main_process():
-            folder = Path(self.hparams.output_folder) / "alignments"
-            path = folder / f"{name.removeprefix('test ').replace('/', '_')}.txt"
-            folder.mkdir(parents=True, exist_ok=True)
-            self.scores.write_alignments(path)
+        report_recognition(self, stage, merge_scores(self, stage_loss))
 
     def warn_of_infeasible(self) -> None:
         """Log how many utterances had no CTC alignment in this epoch, over all ranks."""

@@ -13,22 +13,20 @@ Axes: B utterances, S samples, N spliced frames, E encoder steps, U tokens.
 """
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from speechbrain import Stage
-from speechbrain.utils.distributed import if_main_process
 from torch import Tensor
 from torch.optim import Optimizer
 
 from data_prepare.global_batches import GlobalBatchLoader
 from recipes.common.brain import StampedeBrain
-from recipes.common.distributed import gather_list
 from recipes.common.lengths import absolute
 from recipes.common.loss import LossSum
+from recipes.common.reporting import merge_scores, report_recognition
 from recipes.common.scoring import METRICS, TextScores
-from recipes.common.update import GradGroup, UpdateReport, gradients
+from recipes.common.update import GradGroup, gradients
 from recipes.LibriSpeech.ASR.transducer.ema import ModelAverage
 from recipes.LibriSpeech.ASR.transducer.features import host_frames, splice
 from recipes.LibriSpeech.ASR.transducer.late import Pending, scale_on_device, send
@@ -249,14 +247,6 @@ class Transducer(StampedeBrain):
         if stage != Stage.TRAIN and self.average is not None:
             self.average.swap()
 
-    def on_update_end(self, report: UpdateReport) -> None:
-        """Log the update."""
-        self.run_log.update(report)
-
-    def on_progress(self, figures: dict[str, float]) -> None:
-        """Log the speed."""
-        self.run_log.progress(figures, number=self.optimizer_step)
-
     def on_stage_end(self, stage: Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Merge the ranks' scores and log them; after validation save."""
         if stage == Stage.TRAIN:
@@ -264,26 +254,6 @@ class Transducer(StampedeBrain):
             return
         if self.average is not None:
             self.average.swap()
-        self.scores.merge(gather_list([self.scores]))
-        self.results = {"loss": stage_loss, **self.scores.summarise()}
+        figures = merge_scores(self, stage_loss)
         self.mlperf.stage_end(stage, self.epoch, self.results)
-        figures = {name: self.results[name] for name in self.valid_figures}
-        if stage == Stage.VALID:
-            seconds = {"train_s": self.clock.train_s, "valid_s": self.clock.valid_s}
-            counts = {"train_loss": self.train_loss, "utterances": self.num_utterances}
-            self.log_stage("valid", {**figures, **counts, **seconds})
-            self.finish_validation(figures, epoch=self.epoch)
-        else:
-            self.log_stage(f"test {self.test_set}", figures)
-
-    def log_stage(self, name: str, values: Mapping[str, Any]) -> None:
-        """Log figures, also by category, and write what was recognised against what was said."""
-        by_category = self.results["by_category"].items()
-        details = {f"{metric} {c}": part[metric] for c, part in by_category for metric in METRICS}
-        counts = {"number": self.optimizer_step, "epoch": self.epoch}
-        self.run_log.stage(name, values, details=details, **counts)
-        if if_main_process():
-            folder = Path(self.hparams.output_folder) / "alignments"
-            path = folder / f"{name.removeprefix('test ').replace('/', '_')}.txt"
-            folder.mkdir(parents=True, exist_ok=True)
-            self.scores.write_alignments(path)
+        report_recognition(self, stage, figures)

@@ -20,7 +20,7 @@ from torch import Tensor
 from recipes.common.brain import StampedeBrain
 from recipes.common.distributed import all_reduce_sum
 from recipes.common.loss import LossSum
-from recipes.common.update import UpdateReport
+from recipes.common.reporting import report_stage
 
 
 class LM(StampedeBrain):
@@ -50,24 +50,10 @@ class LM(StampedeBrain):
         self.epoch = self.epoch if epoch is None else epoch
         self.num_examples = torch.zeros((), dtype=torch.int64, device=self.device)
 
-    def on_update_end(self, report: UpdateReport) -> None:
-        """Log the update."""
-        self.run_log.update(report)
-
-    def on_progress(self, figures: dict[str, float]) -> None:
-        """Log the speed."""
-        self.run_log.progress(figures, number=self.optimizer_step)
-
     def on_stage_end(self, stage: Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Log loss and perplexity; after validation choose rate and checkpoint."""
         if stage == Stage.TRAIN:
             return
         figures = {"loss": stage_loss, "perplexity": math.exp(min(stage_loss, 700.0))}
         self.results = {**figures, "examples": int(all_reduce_sum(self.num_examples))}
-        counts = {"number": self.optimizer_step, "epoch": self.epoch}
-        if stage == Stage.VALID:
-            values = {**figures, "train_loss": self.train_loss, "train_s": self.clock.train_s}
-            self.run_log.stage("valid", values, **counts)
-            self.finish_validation(figures, epoch=self.epoch)
-        else:
-            self.run_log.stage(f"test {self.test_set}", figures, **counts)
+        report_stage(self, stage, figures)

@@ -19,16 +19,15 @@ from typing import Any
 
 import torch
 from speechbrain import Stage
-from speechbrain.utils.distributed import if_main_process
 from speechbrain.utils.logger import get_logger
 from torch import Tensor
 
 from recipes.common.brain import StampedeBrain
-from recipes.common.distributed import all_reduce_sum, gather_list, world_size
+from recipes.common.distributed import all_reduce_sum, world_size
 from recipes.common.initial import start_from
 from recipes.common.lengths import absolute
 from recipes.common.loss import LossSum
-from recipes.common.update import UpdateReport
+from recipes.common.reporting import merge_scores, report_stage
 from recipes.MuSTC.ST.conformer.encoder import Encoded
 from recipes.MuSTC.ST.conformer.losses import ctc_loss, translation_loss
 from recipes.MuSTC.ST.conformer.scoring import METRICS, TranslationScores
@@ -158,14 +157,6 @@ class SpeechTranslation(StampedeBrain):
         self.scores = TranslationScores()
         self.sums = torch.zeros(5, dtype=torch.float64, device=self.device)
 
-    def on_update_end(self, report: UpdateReport) -> None:
-        """Log the update."""
-        self.run_log.update(report)
-
-    def on_progress(self, figures: dict[str, float]) -> None:
-        """Log the speed."""
-        self.run_log.progress(figures, number=self.optimizer_step)
-
     def on_stage_end(self, stage: Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Merge the ranks' scores and log them; after validation choose checkpoint and end."""
         ctc, tokens, steps, kept, infeasible = all_reduce_sum(self.sums).tolist()
@@ -174,18 +165,16 @@ class SpeechTranslation(StampedeBrain):
             self.run_log.curves("train", shares, number=self.optimizer_step)
             self.warn_of_infeasible(int(infeasible))
             return
-        self.scores.merge(gather_list([self.scores]))
-        self.results = {"loss": stage_loss, **shares, **self.scores.summarise()}
-        figures = {n: self.results[n] for n in self.valid_figures if self.results[n] is not None}
-        if stage == Stage.VALID:
-            seconds = {"train_s": self.clock.train_s, "valid_s": self.clock.valid_s}
-            counts = {"train_loss": self.train_loss, "utterances": self.num_utterances}
-            self.log_stage("valid", {**figures, **counts, **seconds})
-            self.finish_validation(figures, epoch=self.epoch)
-        else:
-            texts = self.results["signatures"].items()
-            signatures = {f"{metric}_signature": text for metric, text in texts}
-            self.log_stage(f"test {self.test_set}", {**figures, **signatures})
+        figures = merge_scores(self, stage_loss, **shares)
+        signatures = self.results["signatures"].items() if stage == Stage.TEST else ()
+        report_stage(
+            self,
+            stage,
+            {name: value for name, value in figures.items() if value is not None},
+            more={f"{metric}_signature": text for metric, text in signatures},
+            folder="translations",
+            write=self.scores.write if self.scores.items else None,
+        )
 
     def evaluate(self, test_set: Any, *arguments: Any, **options: Any) -> float:
         """Test, and make sure that every utterance of the set was translated."""
@@ -199,14 +188,6 @@ class SpeechTranslation(StampedeBrain):
                 "valid_batch_s, or prepare the split anew."
             )
         return loss
-
-    def log_stage(self, name: str, values: dict[str, Any]) -> None:
-        """Log figures, and write what was translated beside what was said."""
-        self.run_log.stage(name, values, number=self.optimizer_step, epoch=self.epoch)
-        if if_main_process() and self.scores.items:
-            folder = Path(self.hparams.output_folder) / "translations"
-            folder.mkdir(parents=True, exist_ok=True)
-            self.scores.write(folder / f"{name.removeprefix('test ').replace('/', '_')}.txt")
 
     def warn_of_infeasible(self, num: int) -> None:
         """Log how many utterances had no CTC alignment in this epoch, over all ranks."""

@@ -12,6 +12,8 @@ from typing import Any
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from recipes.common.scoring import merged
+
 METRICS = ("bleu", "chrf")
 
 
@@ -79,14 +81,7 @@ class TranslationScores:
         ValueError
             If an utterance stands in two parts.
         """
-        items = sorted((item for part in parts for item in part.items), key=lambda item: item.id)
-        twice = [a.id for a, b in zip(items, items[1:], strict=False) if a.id == b.id]
-        if twice:
-            raise ValueError(
-                f"scoring: {len(twice)} utterances were translated twice, first {twice[:3]}; "
-                "expected every utterance once; check the ids of the corpus."
-            )
-        self.items = items
+        self.items = merged((part.items for part in parts), verb="translated")
 
     def summarise(self) -> dict[str, Any]:
         """Return the scores of the set, and what they were computed of.

@@ -13,20 +13,17 @@ Axes: B clips, S samples, T feature frames, F bins, T' output steps.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from speechbrain import Stage
-from speechbrain.utils.distributed import if_main_process
 from torch import Tensor
 from torch.nn import functional as F
 
 from recipes.common.brain import StampedeBrain
-from recipes.common.distributed import gather_list
 from recipes.common.lengths import absolute
 from recipes.common.loss import LossSum
-from recipes.common.update import UpdateReport
+from recipes.common.reporting import merge_scores, report_stage
 from recipes.TriggerWord.Detection.conv_gru.events import EventRules
 from recipes.TriggerWord.Detection.conv_gru.labels import end_steps, label_steps, steps_of
 from recipes.TriggerWord.Detection.conv_gru.loss import summed_bce
@@ -105,35 +102,16 @@ class Detector(StampedeBrain):
         self.epoch = self.epoch if epoch is None else epoch
         self.scores = DetectionScores()
 
-    def on_update_end(self, report: UpdateReport) -> None:
-        """Log the update."""
-        self.run_log.update(report)
-
-    def on_progress(self, figures: dict[str, float]) -> None:
-        """Log the speed."""
-        self.run_log.progress(figures, number=self.optimizer_step)
-
     def on_stage_end(self, stage: Stage, stage_loss: float, epoch: int | None = None) -> None:
         """Merge the ranks' scores and log them; after validation choose rate and checkpoint."""
         if stage == Stage.TRAIN:
             return
-        self.scores.merge(gather_list([self.scores]))
-        self.results = {"loss": stage_loss, **self.scores.summarise()}
-        figures = {name: self.results[name] for name in self.valid_figures}
-        shown = {**figures, **{name: self.results[name] for name in SHOWN}}
-        if stage == Stage.VALID:
-            seconds = {"train_s": self.clock.train_s, "valid_s": self.clock.valid_s}
-            counts = {"train_loss": self.train_loss, "utterances": self.num_utterances}
-            self.log_stage("valid", {**shown, **counts, **seconds})
-            self.finish_validation(figures, epoch=self.epoch)
-        else:
-            self.log_stage(f"test {self.test_set}", shown)
-
-    def log_stage(self, name: str, values: dict[str, Any]) -> None:
-        """Log figures, and write where triggers were and where the detector fired."""
-        self.run_log.stage(name, values, number=self.optimizer_step, epoch=self.epoch)
-        if if_main_process():
-            folder = Path(self.hparams.output_folder) / "events"
-            folder.mkdir(parents=True, exist_ok=True)
-            label = name.removeprefix("test ").replace("/", "_")
-            self.scores.write_events(folder / f"{label}.txt")
+        figures = merge_scores(self, stage_loss)
+        report_stage(
+            self,
+            stage,
+            figures,
+            more={name: self.results[name] for name in SHOWN},
+            folder="events",
+            write=self.scores.write_events,
+        )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from recipes.common.scoring import merged
 from recipes.TriggerWord.Detection.conv_gru.events import (
     SWEEP,
     EventCounts,
@@ -78,14 +79,7 @@ class DetectionScores:
         ValueError
             If a clip stands in two parts.
         """
-        items = sorted((item for part in parts for item in part.items), key=lambda item: item.id)
-        twice = [a.id for a, b in zip(items, items[1:], strict=False) if a.id == b.id]
-        if twice:
-            raise ValueError(
-                f"scores: {len(twice)} clips were scored twice, first {twice[:3]}; expected every "
-                "clip once; check the ids of the corpus."
-            )
-        self.items = items
+        self.items = merged((part.items for part in parts), verb="scored")
 
     def summarise(self) -> dict[str, Any]:
         """Return the figures of `frame_figures` and `EventCounts.figures`, and of a sweep.
