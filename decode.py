@@ -6,8 +6,8 @@ r"""Decode the test sets of a wav2letter recipe with a beam search and a languag
         --emissions_folder runs/emissions --options.lm_weight 2.5 --num_jobs 8
 
 The network of letters runs once: its emissions stay in ``emissions_folder``, and the same command
-with other weights decodes them again, in ``num_jobs`` processes; an attention decoder is asked at
-each step, and keeps none (``emissions_folder`` is null). ``run_options`` are those of the run file,
+with other weights decodes them again, in ``num_jobs`` processes; those of another run are refused. An
+attention decoder is asked at each step, and keeps none (``emissions_folder`` is null). ``run_options`` are those of the run file,
 such as ``[--output_folder, runs/mine]``. In ``output_folder``: ``decode.json`` (command, commit,
 weights, error rates, seconds), ``alignments/<test set>.txt``, ``hyperparams.yaml``.
 """
@@ -42,12 +42,13 @@ def recipe(hparams: Mapping[str, Any]) -> Run:
 def decode(hparams: Mapping[str, Any]) -> dict[str, Decoded]:
     """Decode each test set, inside the recipe or from emissions, which are made if absent."""
     search, folder = hparams["search"], hparams["emissions_folder"]
-    if folder is None or not any(sets_in(Path(folder))):
+    is_asked = folder is None or hparams["run_file"] is not None
+    if is_asked or not any(sets_in(Path(folder))):
         run = recipe(hparams)
         with distributed_session(run.run_opts) as run_opts:
             if folder is None:
                 return decode_inside(search, run, run_opts)
-            emit(run, run_opts, Path(folder))
+            emit(run, run_opts, Path(folder), options=hparams["run_options"])
     jobs = {"num_jobs": hparams["num_jobs"]}
     return {name: decode_set(search, place, **jobs) for name, place in sets_in(Path(folder))}
 

@@ -81,6 +81,28 @@ def test_decode_finds_the_best_path_of_the_recipe(work, files, tmp_path):
     assert len(greedy) == 2
 
 
+def test_decode_refuses_emissions_of_another_run(work, files, tmp_path):
+    kept = {"decoding_folder": files["folder"], "emissions_folder": tmp_path / "emissions"}
+    decode(work, tmp_path / "a", "decode_viterbi", "conv_glu", **kept)
+    assert not list(tmp_path.glob(".*.part"))
+    path = tmp_path / "emissions" / "source.json"
+    source = json.loads(path.read_text())
+    assert source["checkpoints"]
+    decode(work, tmp_path / "again", "decode_viterbi", "conv_glu", **kept)
+    path.write_text(json.dumps({**source, "checkpoints": ["CKPT+older"]}))
+    options = {
+        "run_file": source["run_file"],
+        "run_options": json.dumps(source["run_options"]),
+        "output_folder": tmp_path / "b",
+        **kept,
+    }
+    done = run(
+        [sys.executable, "decode.py", f"{SEARCHES}/decode_viterbi.yaml", *options_of(options)]
+    )
+    assert done.code == 2
+    assert "CKPT+older" in done.err
+
+
 def test_decode_and_the_recipe_search_letters_alike(work, files, tmp_path):
     kept = {"decoding_folder": files["folder"], "emissions_folder": tmp_path / "emissions"}
     beam = {"beam_size": 20, "lm_weight": 1.5}

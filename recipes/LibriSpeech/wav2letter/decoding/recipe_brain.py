@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import process_time
@@ -13,16 +14,24 @@ from speechbrain import Stage
 from torch import Tensor
 from tqdm import tqdm
 
+from data_prepare.files import write_json
 from recipes.common.hparams import Run
 from recipes.common.job import build_brain, prepare_corpus, prepare_targets, prepare_tests
 from recipes.common.run_log import RunLog
 from recipes.common.scoring import TextScores
 from recipes.LibriSpeech.wav2letter.decoding.decode_sets import Decoded
-from recipes.LibriSpeech.wav2letter.decoding.emissions import EmissionWriter, Heard
+from recipes.LibriSpeech.wav2letter.decoding.emission_source import (
+    SOURCE_NAME,
+    check_source,
+    source_of,
+)
+from recipes.LibriSpeech.wav2letter.decoding.emissions import EmissionWriter, Heard, sets_in
 
 
-def emit(run: Run, run_opts: Any, folder: Path) -> None:
-    """Run a recipe's network on its test sets and keep the emissions.
+def emit(run: Run, run_opts: Any, folder: Path, *, options: Sequence[Any]) -> None:
+    """Run a recipe's network on its test sets and keep the emissions, of all sets or of none.
+
+    Emissions that are there already are kept if they are this run's.
 
     The Brain's `compute_forward` has to return `emissions` [B, T, V] and `num_frames` [B], and its
     criterion to hold `transitions`, as those of the letter recipes do.
@@ -34,20 +43,35 @@ def emit(run: Run, run_opts: Any, folder: Path) -> None:
     run_opts : Any
         SpeechBrain's options.
     folder : Path
-        Gets one set for each test set.
+        Gets one set for each test set; made under a temporary name.
+    options : Sequence[Any]
+        The run file's command line.
 
     Raises
     ------
     ValueError
-        If the recipe has no such criterion.
+        If the recipe has no such criterion, or the folder holds something else.
     """
+    source = source_of(run, options)
+    if any(sets_in(folder)):
+        check_source(folder, source)
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(
+            f"decode: emissions_folder {folder} holds files but no finished emissions; expected an "
+            "empty or absent folder; delete it or give another."
+        )
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
     with _ready(run, run_opts) as (brain, loaders):
         transitions: Any = _criterion(brain, run).transitions
         for name, loader in loaders.items():
-            with EmissionWriter(folder / name, transitions) as writer:
+            with EmissionWriter(part / name, transitions) as writer:
                 for batch, outputs in _outputs(brain, tqdm(loader, desc=name), Stage.VALID):
                     for heard, emissions in _rows(batch, outputs):
                         writer.add(heard, emissions)
+    write_json(part / SOURCE_NAME, source)
+    part.replace(folder)
 
 
 def _criterion(brain: Any, run: Run) -> Any:

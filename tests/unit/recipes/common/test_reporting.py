@@ -30,7 +30,8 @@ def test_validation_is_logged_written_and_decides(brain, tmp_path):
     ((name, values, rest),) = brain.told
     assert (name, rest["number"], rest["epoch"]) == ("valid", 7, 2)
     assert values == {
-        "loss": 1.25, "wer": 50.0, "train_loss": 0.5, "utterances": 9, "train_s": 3.0, "valid_s": 1.0,
+        "loss": 1.25, "wer": 50.0, "train_loss": 0.5, "utterances": 9, "train_s": 3.0,
+        "valid_s": 1.0,
     }  # fmt: skip
     assert rest["details"]["wer native"] == 50.0
     assert brain.results["share"] == 0.5
