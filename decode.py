@@ -6,10 +6,10 @@ r"""Decode the test sets of a wav2letter recipe with a beam search and a languag
         --emissions_folder runs/emissions --options.lm_weight 2.5 --num_jobs 8
 
 The network of letters runs once: its emissions stay in ``emissions_folder``, and the same command
-with other weights decodes them again, in ``num_jobs`` processes; those of another run are refused. An
-attention decoder is asked at each step, and keeps none (``emissions_folder`` is null). ``run_options`` are those of the run file,
-such as ``[--output_folder, runs/mine]``. In ``output_folder``: ``decode.json`` (command, commit,
-weights, error rates, seconds), ``alignments/<test set>.txt``, ``hyperparams.yaml``.
+with other weights decodes them again, in ``num_jobs`` processes. An attention decoder is asked at
+each step, and keeps none (``emissions_folder`` is null). ``run_options`` are those of the run file.
+In ``output_folder``: ``decode.json`` (command, commit, weights, error rates, seconds),
+``alignments/<test set>.txt``, ``hyperparams.yaml``.
 """
 
 import shlex
@@ -42,8 +42,7 @@ def recipe(hparams: Mapping[str, Any]) -> Run:
 def decode(hparams: Mapping[str, Any]) -> dict[str, Decoded]:
     """Decode each test set, inside the recipe or from emissions, which are made if absent."""
     search, folder = hparams["search"], hparams["emissions_folder"]
-    is_asked = folder is None or hparams["run_file"] is not None
-    if is_asked or not any(sets_in(Path(folder))):
+    if folder is None or hparams["run_file"] is not None or not any(sets_in(Path(folder))):
         run = recipe(hparams)
         with distributed_session(run.run_opts) as run_opts:
             if folder is None:
