@@ -5,6 +5,7 @@ import torch
 
 from tests.integration.commands import log_rows, parameters, run, run_json, train_command
 from tests.integration.conftest import MainJob
+from tests.unit.recipes.transducer.brains import PLAIN
 
 RUN_FILE = "recipes/LibriSpeech/ASR/transducer/hparams/small.yaml"
 TOLERANCE = 1e-5
@@ -20,15 +21,6 @@ SMALL = {
     "model.joint_size": 16,
     "max_tokens": 20,
 }
-PLAIN = {
-    "model.enc_dropout": 0.0,
-    "model.pred_dropout": 0.0,
-    "model.joint_dropout": 0.0,
-    "model.dither": 0.0,
-    "freq_masks": 0,
-    "time_masks": 0,
-}
-"""Nothing random but the speeds, which are those of utterance and pass."""
 
 
 def test_small_run_file_trains_and_tests(main_job: MainJob, tmp_path):

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recipes.LibriSpeech.wav2letter.decoding.hypothesis import Hypothesis
+from recipes.LibriSpeech.wav2letter.decoding.hypothesis import Hypothesis, search_batch
 from recipes.LibriSpeech.wav2letter.decoding.language_model import (
     Ints,
     LanguageModel,
@@ -85,25 +85,8 @@ class LexiconFreeSearch:
     def __call__(
         self, emissions: Tensor, num_frames: Tensor, transitions: Tensor
     ) -> list[list[int]]:
-        """Search a batch, one utterance after the other; in place of `viterbi` in a recipe.
-
-        Arguments
-        ---------
-        emissions : Tensor
-            [B, T, V] scores, right-padded.
-        num_frames : Tensor
-            [B] frames of each utterance.
-        transitions : Tensor
-            [V, V] score of going to the row's token from the column's.
-
-        Returns
-        -------
-        list[list[int]]
-            B paths, one token a frame; empty where nothing was found.
-        """
-        rows = zip(emissions, num_frames.tolist(), strict=True)
-        found = [self.search(row[:length], transitions) for row, length in rows]
-        return [best[0].tokens if best else [] for best in found]
+        """Search a batch, in place of `viterbi` in a recipe; see `search_batch`."""
+        return search_batch(self.search, emissions, num_frames, transitions)
 
     def search(
         self, emissions: Tensor, transitions: Tensor, *, num_best: int = 1

@@ -75,11 +75,7 @@ class ConformerBlock(nn.Module):
             attention_type="RelPosMHAXL",
         )
         self.layer.convolution_module = MaskedConvolution(d_model, kernel, dropout=dropout)
-        for module in self.layer.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        init_linears(self.layer)
 
     @staticmethod
     def positions(num_frames: int, like: Tensor) -> Tensor:
@@ -106,6 +102,15 @@ class ConformerBlock(nn.Module):
         """
         out: Tensor = self.layer(x, src_key_padding_mask=pads, pos_embs=positions)[0]
         return out
+
+
+def init_linears(block: nn.Module) -> None:
+    """Draw the weights of all linear layers by Xavier's rule; their biases are zero."""
+    for module in block.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def count_parameters(module: torch.nn.Module) -> int:

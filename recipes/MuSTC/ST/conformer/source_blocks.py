@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recipes.MuSTC.ST.conformer.blocks import init_linears
 from recipes.MuSTC.ST.conformer.positions import sinusoids
 
 
@@ -144,11 +145,7 @@ class SourceBlock(nn.Module):
         self.convolution = SourceConvolution(d_model=d_model, kernel=kernel, dropout=dropout)
         self.second_ffn = _feed_forward(d_model, d_ffn, dropout)
         self.norm = nn.LayerNorm(d_model)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        init_linears(self)
 
     @staticmethod
     def positions(num_frames: int, like: Tensor) -> Tensor:

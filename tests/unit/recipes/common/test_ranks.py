@@ -1,11 +1,10 @@
 """The common Brain on two gloo processes: one start of both, many checks."""
 
-import socket
-
 import pytest
 import torch
 
 from tests.unit.recipes.common import ranks_worker
+from tests.unit.recipes.common.on_ranks import results_of_ranks
 from tests.unit.recipes.common.toy import ToyLoader, make_batches, make_brain, weights
 
 pytestmark = pytest.mark.multiproc
@@ -14,12 +13,7 @@ pytestmark = pytest.mark.multiproc
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """Results of both ranks."""
-    folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    torch.multiprocessing.spawn(ranks_worker.main, args=(port, folder), nprocs=2)
-    return [torch.load(folder / f"rank{n}.pt", weights_only=True) for n in range(2)]
+    return results_of_ranks(ranks_worker.main, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize(("name", "factor"), [("exact", 2), ("remainder", 8)])

@@ -1,10 +1,9 @@
 """The rules of training on two gloo processes: one start of both, several checks."""
 
-import socket
-
 import pytest
 import torch
 
+from tests.unit.recipes.common.on_ranks import results_of_ranks
 from tests.unit.recipes.common.toy import ToyLoader
 from tests.unit.recipes.wav2letter import ranks_worker
 from tests.unit.recipes.wav2letter.toy import batches, make_brain, weights
@@ -15,12 +14,7 @@ pytestmark = pytest.mark.multiproc
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """Results of both ranks."""
-    folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    torch.multiprocessing.spawn(ranks_worker.main, args=(port, folder), nprocs=2)
-    return [torch.load(folder / f"rank{n}.pt", weights_only=True) for n in range(2)]
+    return results_of_ranks(ranks_worker.main, tmp_path_factory.mktemp("ranks"))
 
 
 def test_two_ranks_equal_one_process_on_the_same_global_batches(ranks):
