@@ -71,6 +71,27 @@ def test_two_ranks_equal_one_process_that_accumulates(alone, work, tmp_path):
         assert torch.allclose(weights[key], value, rtol=1e-3, atol=1e-5), key
 
 
+def test_run_cut_in_mid_epoch_goes_on_to_the_same_weights(work, tmp_path):
+    options = {**SMALL, "work_folder": work, "model.dropout": 0.1, "num_epochs": 2}
+
+    def fit(name: str, max_updates: int) -> None:
+        command = train_command(
+            f"{HPARAMS}/small.yaml", tmp_path / name, **options, max_updates=max_updates
+        )
+        run(command).check()
+
+    fit("whole", 5)
+    fit("cut", 2)
+    assert run_json(tmp_path / "cut")["updates"] == 2
+    fit("cut", 5)
+    assert run_json(tmp_path / "cut")["updates"] == 5
+    weights, resumed = (parameters(tmp_path / name) for name in ("whole", "cut"))
+    assert weights.keys() == resumed.keys()
+    assert all(torch.equal(weights[key], resumed[key]) for key in weights)
+    losses = [log_rows(tmp_path / name)[-1]["loss"] for name in ("whole", "cut")]
+    assert losses[0] == losses[1]
+
+
 @pytest.mark.slow
 def test_fine_tuning_starts_anew_once(alone, work, tmp_path):
     def finetune(**changes: Any) -> None:
