@@ -17,6 +17,10 @@ class HogwildOptions:
         Worker processes on this machine; > 0.
     share_state : Literal["private", "second", "all"]
         What of the optimizer's state the workers share: nothing; second moments (and counts); all.
+    moments_span : Literal["worker", "run"]
+        What the moments of Adam and its kin remember. "worker": as many of a worker's own updates
+        as the betas say, so that with p workers they reach p times as far back. "run": as many of
+        all workers' updates; betas of moments that are not shared are raised to the power p.
     access : Literal["direct", "pull_push"]
         "direct": parameters are the shared memory itself. "pull_push": a worker copies them,
         computes its step alone and adds the difference (one worker per GPU, parameters on the
@@ -25,6 +29,9 @@ class HogwildOptions:
         "flock": one update at a time, for comparison; the kernel frees it if its holder dies.
     staleness_power : float
         The rate of an update is divided by (1 + staleness) to this power; 0: not.
+    join_every : int
+        Worker r takes no batch before r times so many updates: gradients are fresh while the loss
+        is steep. 0: all begin at once.
     drain : Literal["auto"] | bool
         True: workers rest while a snapshot is copied, and the next epoch begins after validation;
         a run with one worker is then that of the plain trainer. "auto": for one worker only.
@@ -62,9 +69,11 @@ class HogwildOptions:
 
     num_workers: int = 2
     share_state: Literal["private", "second", "all"] = "private"
+    moments_span: Literal["worker", "run"] = "run"
     access: Literal["direct", "pull_push"] = "direct"
     lock: Literal["free", "flock"] = "free"
     staleness_power: float = 0.0
+    join_every: int = 0
     drain: Literal["auto"] | bool = "auto"
     evaluation: Literal["beside", "instead"] = "beside"
     prefetch: int = 2
@@ -87,6 +96,7 @@ class HogwildOptions:
     def _checks(self) -> list[tuple[bool, str]]:
         words = {
             "share_state": ("private", "second", "all"),
+            "moments_span": ("worker", "run"),
             "access": ("direct", "pull_push"),
             "lock": ("free", "flock"),
             "drain": ("auto", True, False),
@@ -94,7 +104,7 @@ class HogwildOptions:
             "on_timeout": ("error", "restart"),
             "start_method": ("forkserver", "spawn"),
         }
-        counts = {"num_workers": 1, "prefetch": 1, "max_restarts": 0, "ema_every": 1}
+        counts = {"num_workers": 1, "join_every": 0, "prefetch": 1, "max_restarts": 0, "ema_every": 1}
         counts |= {"report_every": 1, "average_every": 1}
         found = [
             (getattr(self, name) in known, f"{name} is {getattr(self, name)!r}; expected {known}")

@@ -89,6 +89,12 @@ class Pusher:
         self._rates_version = 0
         self._local: LocalCopy | None = None
         self._attach()
+        if options.moments_span == "run":
+            shorten_moments(
+                brain.optimizers_dict.values(),
+                num_workers=options.num_workers,
+                share_state=options.share_state,
+            )
         warm_up(brain.optimizers_dict.values())
         self._step_optimizers, self._apply = brain.optimizers_step, brain.apply_update
         brain.optimizers_step, brain.apply_update = self.optimizers_step, self.apply_update
@@ -196,6 +202,29 @@ def warm_up(optimizers: Iterable[Optimizer]) -> None:
         param.grad = torch.zeros(1)
         kind: Any = type(optimizer)
         kind([param], **options).step()
+
+
+def shorten_moments(optimizers: Iterable[Optimizer], *, num_workers: int, share_state: str) -> None:
+    """Raise the betas of moments that a worker has alone to the power of the number of workers.
+
+    A worker sees every p-th update, so its moments decay as much in one of its updates as those of
+    a single process would in p; what all share is updated by all already.
+
+    Arguments
+    ---------
+    optimizers : Iterable[Optimizer]
+        Their groups are changed; those without ``betas`` stay as they are.
+    num_workers : int
+        p.
+    share_state : str
+        "private": both betas change; "second": the first; "all": none.
+    """
+    powers = {"private": (num_workers, num_workers), "second": (num_workers, 1), "all": (1, 1)}
+    for group in groups_of(optimizers):
+        if "betas" in group:
+            group["betas"] = tuple(
+                beta**power for beta, power in zip(group["betas"], powers[share_state], strict=True)
+            )
 
 
 def groups_of(optimizers: Any) -> list[dict[str, Any]]:
