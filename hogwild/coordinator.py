@@ -209,14 +209,17 @@ class Coordinator(threading.Thread):
 
     def _hand_out(self) -> None:
         is_over = self._is_over()
+        given: dict[int, list[Item]] = {}
         while not is_over and (item := self._leases.next_item()) is not None:
             able = [member for member in self._crew.members if self._may_lease(member, item)]
             if not able:
                 break
             member = min(able, key=lambda m: self._leases.held(m.number))
             member.groups.add(item)
-            member.tell("item", self._leases.lease(member.number))
+            given.setdefault(member.number, []).append(self._leases.lease(member.number))
         for member in self._crew.members:
+            if member.number in given:
+                member.tell("items", given[member.number])
             epoch = member.groups.open_epoch
             if epoch is not None and (is_over or not self._leases.has_waiting(epoch)):
                 self._flush(member)

@@ -32,6 +32,11 @@ class Inbox:
         self.may_go = threading.Event()
         threading.Thread(target=self._receive, name="hogwild-inbox", daemon=True).start()
 
+    @property
+    def num_waiting(self) -> int:
+        """Messages that :meth:`get` returns without waiting."""
+        return self._queue.qsize()
+
     def get(self) -> tuple[str, Any]:
         """Wait for the next message."""
         return self._queue.get()
@@ -49,9 +54,10 @@ class Inbox:
                 raise
 
     def _take(self, kind: str, content: Any) -> None:
-        if kind == "item":
-            batch = self._batches.fetch(content.number, pass_number=content.pass_number)
-            self._queue.put((kind, (content, batch)))
+        if kind == "items":
+            for item in content:
+                batch = self._batches.fetch(item.number, pass_number=item.pass_number)
+                self._queue.put(("item", (item, batch)))
         elif kind == "ask":
             self.asked = content
             self._queue.put(("wake", None))

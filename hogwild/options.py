@@ -104,7 +104,13 @@ class HogwildOptions:
             "on_timeout": ("error", "restart"),
             "start_method": ("forkserver", "spawn"),
         }
-        counts = {"num_workers": 1, "join_every": 0, "prefetch": 1, "max_restarts": 0, "ema_every": 1}
+        counts = {
+            "num_workers": 1,
+            "join_every": 0,
+            "prefetch": 1,
+            "max_restarts": 0,
+            "ema_every": 1,
+        }
         counts |= {"report_every": 1, "average_every": 1}
         found = [
             (getattr(self, name) in known, f"{name} is {getattr(self, name)!r}; expected {known}")

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from hogwild.pushing import Pusher, UpdateLock
 from hogwild.shared import SharedModel
 
 PR_SET_PDEATHSIG = 1
+TELL_EVERY_S = 0.05  # a message costs a worker half a millisecond
 DISTRIBUTED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 
 
@@ -133,6 +135,7 @@ class Worker:
         self._inbox = Inbox(pipe, self._trainee.batches)
         self._epoch = 0
         self._num_told = self._answered = 0
+        self._told_at_s = 0.0
         self._seed()
 
     def _seed(self) -> None:
@@ -191,9 +194,12 @@ class Worker:
         self._pusher.check(when=f"at the start of epoch {epoch}")
 
     def _tell(self) -> None:
+        # Always before the last message is dealt with, so that the parent never waits for a word.
         applied = int(self.start.counters.counts[self.start.number, ITEMS])
-        if applied > self._num_told:
-            self._num_told = applied
+        now_s = time.monotonic()
+        is_due = self._inbox.num_waiting <= 1 or now_s - self._told_at_s >= TELL_EVERY_S
+        if applied > self._num_told and is_due:
+            self._num_told, self._told_at_s = applied, now_s
             self._pipe.send(("applied", applied))
 
     def _answer(self) -> None:

@@ -33,12 +33,14 @@ class SimulatedWorker:
     counters: Counters
     group_size: int
     applied: Counter[tuple[int, int]]
+    chance: random.Random
     inbox: deque[tuple[str, Any]] = field(default_factory=deque)
     said: deque[tuple[str, Any]] = field(default_factory=deque)
     pending: list[Item] = field(default_factory=list)
     epoch: int = 0
     asked: int = 0
     answered: int = 0
+    num_told: int = 0
     must_wait: bool = False
     is_waiting: bool = False
     is_dead: bool = False
@@ -60,6 +62,7 @@ class SimulatedWorker:
             self.apply()
         elif kind == "ask":
             self.asked = content
+        self.tell()
         if self.asked != self.answered and not self.pending:
             self.answered = self.asked
             self.said.append(("state", (self.answered, None)))
@@ -82,7 +85,17 @@ class SimulatedWorker:
         counts[UPDATES] += 1
         self.applied.update((item.epoch, item.place) for item in self.pending)
         self.pending.clear()
-        self.said.append(("applied", int(counts[ITEMS])))
+
+    def tell(self) -> None:
+        applied = int(self.counters.counts[self.member.number, ITEMS])
+        is_due = len(self.inbox) <= 1 or self.chance.random() < 0.5
+        if applied > self.num_told and is_due:
+            self.num_told = applied
+            self.said.append(("applied", applied))
+
+    def take(self, kind: str, content: Any = None) -> None:
+        each = [("item", item) for item in content] if kind == "items" else [(kind, content)]
+        self.inbox.extend(each)
 
 
 class SimulatedCrew:
@@ -103,11 +116,11 @@ class SimulatedCrew:
             self.start(member)
 
     def start(self, member: Member) -> None:
-        worker = SimulatedWorker(member, self.counters, self.group_size, self.applied)
+        worker = SimulatedWorker(member, self.counters, self.group_size, self.applied, self.chance)
         worker.must_wait = self.options.is_drained
         self.workers[member.number] = worker
         member.is_ready = False
-        member.tell = lambda kind, content=None: worker.inbox.append((kind, content))  # type: ignore[method-assign]
+        member.tell = worker.take  # type: ignore[method-assign]
         member.heard = lambda: [worker.said.popleft() for _ in range(len(worker.said))]  # type: ignore[method-assign]
         worker.said.append(("ready", self.group_size))
 
