@@ -12,14 +12,15 @@ gradient: the CTC head learns from the CTC loss alone.
 Axes: B utterances, T steps, D vector, V symbols, R runs.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from recipes.common.lengths import padding_mask
 
-_CPU_ROWS = 64
+CACHED_LOGITS = 1 << 17  # so many float32 stay in the cache of a processor while they are read
 
 Strategy = Literal["avg", "weighted", "softmax", "fixed"]
 
@@ -50,7 +51,8 @@ class CTCCompression(nn.Module):
         `chunk_steps` steps, whatever the symbols.
     max_runs : int | None
         At most so many runs: where there are more, as many neighbours as needed are merged
-        throughout the utterance, under the symbol with most steps.
+        throughout the utterance, under the symbol with most steps (of equals the one that has
+        them first).
     chunk_steps : int
         For ``fixed``.
     """
@@ -93,9 +95,11 @@ class CTCCompression(nn.Module):
             If an utterance has no step.
         """
         with torch.no_grad():
-            logits = logits.detach().float()  # rounded ones have other maxima
-            symbols = logits.max(-1).indices  # the first of equals; faster than argmax on a CPU
-            runs, num_runs, symbols = self.find_runs(symbols, lengths)
+            best = None
+            if self.strategy != "fixed":
+                logits = logits.detach().float()  # rounded ones have other maxima
+                best = best_symbols(logits, lengths, with_sums=self.is_weighted)
+            runs, num_runs = self._find_runs(best, states, lengths)
             fewest, size = torch.stack(num_runs.aminmax()).tolist()
             if fewest < 1:
                 raise ValueError(
@@ -103,54 +107,111 @@ class CTCCompression(nn.Module):
                     "utterances that are shorter than the subsampling."
                 )
             # Padding goes to a run of its own behind the last one, which is cut off.
-            runs = runs.masked_fill(padding_mask(lengths, states), size)
-            weights = self._weights(logits, symbols, runs, size)
-        mixed = sum_runs(states.float() * weights[..., None], runs, size)
+            pads = padding_mask(lengths, states)
+            runs = runs.masked_fill(pads, size)
+            weights = torch.ones(runs.shape, device=runs.device)
+            if best is not None and self.is_weighted:
+                weights = self._weights(logits, best, runs, size).masked_fill(pads, 0.0)
+            totals = sum_runs(weights[..., None], runs, size)  # [B, R, 1], 0 where no run is
+        values = states.float()
+        if self.is_weighted:
+            values = values * weights[..., None]
+        mixed = sum_runs(values, runs, size) / totals.clamp(min=torch.finfo(totals.dtype).tiny)
         return Compressed(mixed.to(states.dtype), num_runs)
 
-    def find_runs(self, symbols: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return each step's run, each utterance's number of runs, and each step's run's symbol.
+    @property
+    def is_weighted(self) -> bool:
+        """Whether the steps of a run have weights of their own."""
+        return self.strategy in ("weighted", "softmax")
 
-        Arguments
-        ---------
-        symbols : Tensor
-            [B, T] int64, best symbol of each step.
-        lengths : Tensor
-            [B] int64 steps.
-
-        Returns
-        -------
-        tuple[Tensor, Tensor, Tensor]
-            [B, T] int64, of no meaning beyond an utterance; [B] int64; [B, T] int64.
-        """
-        if self.strategy == "fixed":
-            places = torch.arange(symbols.shape[1], device=symbols.device)
-            runs = torch.div(places, self.chunk_steps, rounding_mode="floor").expand_as(symbols)
+    def _find_runs(
+        self, best: "BestSymbols | None", states: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return each step's run [B, T], of no meaning in padding, and the number of runs [B]."""
+        if best is None:
+            places = torch.arange(states.shape[1], device=states.device)
+            runs = (places // self.chunk_steps).expand(states.shape[:2])
         else:
-            changes = symbols[:, 1:] != symbols[:, :-1]
+            changes = best.symbols[:, 1:] != best.symbols[:, :-1]
             runs = nn.functional.pad(changes.long().cumsum(1), (1, 0))
         last = (lengths - 1).clamp(min=0)
         num_runs = torch.where(lengths > 0, runs.gather(1, last[:, None])[:, 0] + 1, 0)
-        if self.max_runs is not None:
-            factor = torch.div(num_runs - 1, self.max_runs, rounding_mode="floor") + 1
-            factor = factor.clamp(min=1)
-            runs = torch.div(runs, factor[:, None], rounding_mode="floor")
-            num_runs = torch.div(num_runs + factor - 1, factor, rounding_mode="floor")
-            if self.strategy in ("weighted", "softmax") and int(factor.max()) > 1:
-                symbols = most_common(symbols, runs, lengths)
-        return runs, num_runs, symbols
+        if self.max_runs is None:
+            return runs, num_runs
+        merged = ((num_runs - 1) // self.max_runs + 1).clamp(min=1)  # runs that become one
+        return runs // merged[:, None], (num_runs + merged - 1) // merged
 
-    def _weights(self, logits: Tensor, symbols: Tensor, runs: Tensor, size: int) -> Tensor:
-        """Return the weight of each step in its run, [B, T] float32."""
-        if self.strategy in ("avg", "fixed"):
-            weights = torch.ones(runs.shape, device=runs.device)
-        else:
-            best = logits.gather(-1, symbols[..., None])[..., 0]
-            weights = (best - log_sums(logits)).exp()  # probability of the run's symbol
-            if self.strategy == "softmax":
-                weights = weights.exp()  # of at most e: no maximum needs to be subtracted
-        totals = sum_runs(weights[..., None], runs, size + 1)[..., 0]  # [B, R + 1]
-        return weights / totals.gather(1, runs)
+    def _weights(self, logits: Tensor, best: "BestSymbols", runs: Tensor, size: int) -> Tensor:
+        """Return the weight of each step, [B, T] float32; those of a run have any sum."""
+        symbols = best.symbols
+        if self.max_runs is not None:
+            symbols = most_common(symbols, runs, size)
+        scores = logits.gather(-1, symbols[..., None])[..., 0] - best.logits
+        probs = scores.exp() / best.sums
+        return probs.exp() if self.strategy == "softmax" else probs  # at most e: no overflow
+
+
+class BestSymbols(NamedTuple):
+    """The best symbol of each step.
+
+    Arguments
+    ---------
+    symbols : Tensor
+        [B, T] int64, the first of equals; in padding of no meaning.
+    logits : Tensor
+        [B, T] float32, theirs; in padding of no meaning.
+    sums : Tensor
+        [B, T] float32, sum over symbols of the exponential of a logit less the best one; so the
+        probability of symbol v is exp(z_v - logits) / sums.
+    """
+
+    symbols: Tensor
+    logits: Tensor
+    sums: Tensor
+
+
+def best_symbols(logits: Tensor, lengths: Tensor, *, with_sums: bool) -> BestSymbols:
+    """Return the best symbol of each step.
+
+    Arguments
+    ---------
+    logits : Tensor
+        [B, T, V] float32 without a gradient.
+    lengths : Tensor
+        [B] int64 steps.
+    with_sums : bool
+        Whether probabilities are wanted; if not, `logits` and `sums` are of no meaning.
+
+    Returns
+    -------
+    BestSymbols
+        Symbols and what their probabilities are computed of.
+    """
+    shape = logits.shape[:2]
+    symbols = torch.zeros(shape, dtype=torch.int64, device=logits.device)
+    values, sums = logits.new_zeros(shape), logits.new_ones(shape)
+    for part in _parts(logits, lengths):
+        steps = logits[part]
+        # On a CPU NumPy is twice as fast as torch, and gives the first of equals as well.
+        is_cpu = logits.device.type == "cpu"
+        chosen = torch.from_numpy(steps.numpy().argmax(-1)) if is_cpu else steps.argmax(-1)
+        symbols[part] = chosen
+        if with_sums:
+            top = steps.gather(-1, chosen[..., None])
+            values[part] = top[..., 0]
+            sums[part] = (steps - top).exp_().sum(-1)
+    return BestSymbols(symbols, values, sums)
+
+
+def _parts(logits: Tensor, lengths: Tensor) -> Iterator[Any]:
+    """Yield indexes of logits: on a CPU of a few steps each and of no padding, else of all."""
+    if logits.device.type != "cpu":
+        yield slice(None)
+        return
+    num_steps = max(1, CACHED_LOGITS // logits.shape[-1])
+    for row, length in enumerate(lengths.tolist()):
+        for first in range(0, length, num_steps):
+            yield row, slice(first, min(first + num_steps, length))
 
 
 def sum_runs(values: Tensor, runs: Tensor, size: int) -> Tensor:
@@ -177,37 +238,29 @@ def sum_runs(values: Tensor, runs: Tensor, size: int) -> Tensor:
     return sums.view(num, size + 1, width)[:, :size]
 
 
-def log_sums(logits: Tensor) -> Tensor:
-    """Return the log of the sum of exponentials over symbols, [B, T] of [B, T, V].
-
-    On a CPU a few rows at a time, which stay in its cache: a third of the time of one call.
-    """
-    rows = logits.flatten(0, 1)
-    size = _CPU_ROWS if logits.device.type == "cpu" else max(1, len(rows))
-    return torch.cat([part.logsumexp(-1) for part in rows.split(size)]).view(logits.shape[:2])
-
-
-def most_common(symbols: Tensor, runs: Tensor, lengths: Tensor) -> Tensor:
-    """Return, for each step, the symbol that has most steps in its run; the smallest of equals.
+def most_common(symbols: Tensor, runs: Tensor, size: int) -> Tensor:
+    """Return, for each step, the symbol that has most steps in its run.
 
     Arguments
     ---------
     symbols : Tensor
         [B, T] int64.
     runs : Tensor
-        [B, T] int64.
-    lengths : Tensor
-        [B] int64 steps; padding does not count.
+        [B, T] int64, from 0 to size.
+    size : int
+        R.
 
     Returns
     -------
     Tensor
-        [B, T] int64.
+        [B, T] int64; of equals, the symbol that has that many steps first.
     """
-    pads = padding_mask(lengths, symbols)
-    same_run = (runs[:, :, None] == runs[:, None, :]) & ~pads[:, None, :]  # [B, T, T]
-    counts = (same_run & (symbols[:, :, None] == symbols[:, None, :])).sum(-1)  # [B, T]
-    # Most steps first, then the smaller symbol; as one number for each step of the run.
-    ranks = counts * (int(symbols.max()) + 1) - symbols
-    best = ranks[:, None, :].masked_fill(~same_run, torch.iinfo(ranks.dtype).min).argmax(-1)
-    return symbols.gather(1, best)
+    num_steps = symbols.shape[1]
+    is_same = (runs[:, :, None] == runs[:, None]) & (symbols[:, :, None] == symbols[:, None])
+    counts = is_same.tril().sum(-1)  # [B, T] of the step's symbol in its run, up to the step
+    # Most steps first, then the earlier place; as one number for each step.
+    places = torch.arange(num_steps, device=symbols.device)
+    ranks = counts * num_steps + (num_steps - 1 - places)
+    best = ranks.new_zeros(len(ranks), size + 1).scatter_reduce(1, runs, ranks, "amax")
+    chosen = num_steps - 1 - best % num_steps  # [B, R + 1] place of each run's symbol
+    return symbols.gather(1, chosen.gather(1, runs))

@@ -1,4 +1,9 @@
-"""CTC compression utterance by utterance with a matrix of weights: slow, and plain to read."""
+"""CTC compression as FBK publishes it: utterance by utterance, run by run, a matrix of weights.
+
+Probabilities of all steps; for each utterance its best symbols, as a list; for each run a column;
+one product of the states with all columns. Slow, and plain to read. Written anew after
+https://github.com/hlt-mt/FBK-fairseq (examples/speech_to_text/modules/ctc_support.py).
+"""
 
 import math
 from itertools import groupby
@@ -19,10 +24,9 @@ def compress(
     """Return [B, R, D] and [B], as `recipes.MuSTC.ST.conformer.compression` does."""
     with torch.no_grad():
         probs = logits.float().softmax(-1)
-        symbols = probs.argmax(-1).tolist()
         groups = [
-            grouped(row[:length], strategy, chunk_steps, max_runs)
-            for row, length in zip(symbols, lengths.tolist(), strict=True)
+            grouped(row[:length].argmax(-1).tolist(), strategy, chunk_steps, max_runs)
+            for row, length in zip(probs, lengths.tolist(), strict=True)
         ]
         longest = max(map(len, groups))
         weights = states.new_zeros(len(groups), states.shape[1], longest)
@@ -30,11 +34,12 @@ def compress(
             first = 0
             for place, (symbol, size) in enumerate(runs):
                 steps = slice(first, first + size)
-                column = torch.full((size,), 1.0 / size)
                 if strategy in ("weighted", "softmax"):
                     column = probs[number, steps, symbol]
                     column = column.softmax(0) if strategy == "softmax" else column / column.sum()
-                weights[number, steps, place] = column
+                    weights[number, steps, place] = column
+                else:
+                    weights[number, steps, place] = 1.0 / size
                 first += size
     mixed = (states.transpose(1, 2) @ weights).transpose(1, 2)
     return mixed, torch.tensor(list(map(len, groups)))
@@ -56,8 +61,10 @@ def grouped(
     for start in range(0, len(runs), width):
         part = runs[start : start + width]
         counts: dict[int, int] = {}
+        best, most = 0, 0
         for symbol, size in part:
             counts[symbol] = counts.get(symbol, 0) + size
-        best = min(counts, key=lambda symbol: (-counts[symbol], symbol))
+            if counts[symbol] > most:
+                best, most = symbol, counts[symbol]
         merged.append((best, sum(size for _, size in part)))
     return merged

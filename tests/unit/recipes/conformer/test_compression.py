@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from recipes.MuSTC.ST.conformer import compression
 from recipes.MuSTC.ST.conformer.compression import CTCCompression, sum_runs
 from recipes.MuSTC.ST.conformer.variants import new_compression
 from tests.unit.recipes.conformer import reference_compression as reference
@@ -38,6 +39,43 @@ def test_compression_equals_loop_in_value_and_gradient(strategy, max_runs, lengt
     assert torch.allclose(found.grad, expected.grad, atol=1e-6)
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("parts", [1, 5, None])
+def test_compression_is_the_same_in_whatever_parts_logits_are_read(monkeypatch, strategy, parts):
+    states, logits, lengths = case([17, 1, 40, 8])
+    if parts is None:  # as on a GPU
+        monkeypatch.setattr(compression, "_parts", lambda *_: [slice(None)])
+    else:
+        monkeypatch.setattr(compression, "CACHED_LOGITS", parts * logits.shape[-1])
+    mixed, num_runs = CTCCompression(strategy=strategy)(states, logits, lengths)
+    wanted, wanted_runs = reference.compress(states, logits, lengths, strategy=strategy)
+    assert torch.equal(num_runs, wanted_runs)
+    assert torch.allclose(mixed, wanted, atol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_compression_on_a_gpu_equals_that_on_a_cpu(strategy):
+    states, logits, lengths = case([170, 1, 400, 80], symbols=50)
+    module = CTCCompression(strategy=strategy, max_runs=60)
+    mixed, num_runs = module(states, logits, lengths)
+    found, found_runs = module(states.cuda(), logits.cuda(), lengths.cuda())
+    assert torch.equal(found_runs.cpu(), num_runs)
+    assert torch.allclose(found.cpu(), mixed, atol=1e-5)
+
+
+def test_compression_cap_takes_the_symbol_that_first_has_most_steps():
+    # Symbols 2 and 1 have three steps each; 2 has its third one before 1 has.
+    symbols = torch.tensor([[2, 2, 1, 1, 2, 0, 1]])
+    probs = torch.full((7, 3), 0.1)
+    probs[torch.arange(7), symbols[0]] = torch.tensor([0.8, 0.7, 0.6, 0.9, 0.5, 0.75, 0.65])
+    states, lengths = torch.eye(7)[None], torch.tensor([7])
+    mixed, _ = CTCCompression(strategy="weighted", max_runs=1)(states, probs.log()[None], lengths)
+    wanted = (probs / probs.sum(1, keepdim=True))[:, 2]
+    assert torch.allclose(mixed[0, 0], wanted / wanted.sum(), atol=1e-6)
+
+
 def test_compression_gradient_is_that_of_finite_differences():
     states, logits, lengths = case([9, 4])
     module = CTCCompression(strategy="softmax")
@@ -53,15 +91,19 @@ def test_compression_gradient_is_that_of_finite_differences():
     assert logits.grad is None  # nothing flows through the choice of symbols
 
 
-def test_compression_pads_are_exactly_zero_and_change_nothing():
+@pytest.mark.parametrize("max_runs", [None, 4])
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_compression_pads_are_exactly_zero_and_change_nothing(strategy, max_runs):
     states, logits, lengths = case([30, 11, 1])
-    wild = states.masked_fill(torch.arange(30)[:, None] >= lengths[:, None, None], 1e4)
-    mixed, num_runs = CTCCompression()(wild, logits, lengths)
+    module = CTCCompression(strategy=strategy, max_runs=max_runs)
+    is_pad = torch.arange(30)[:, None] >= lengths[:, None, None]
+    wild = states.masked_fill(is_pad, 1e4).requires_grad_()
+    mixed, num_runs = module(wild, logits.masked_fill(is_pad, 1e4), lengths)
+    mixed.sum().backward()
+    assert not wild.grad.masked_select(is_pad).any()
     for number, length in enumerate(lengths.tolist()):
-        alone, alone_runs = CTCCompression()(
-            states[number : number + 1, :length], logits[number : number + 1, :length],
-            lengths[number : number + 1],
-        )  # fmt: skip
+        row = slice(number, number + 1)
+        alone, alone_runs = module(states[row, :length], logits[row, :length], lengths[row])
         runs = int(num_runs[number])
         assert runs == int(alone_runs)
         assert torch.equal(mixed[number, :runs], alone[0])
@@ -100,15 +142,18 @@ def test_compression_cap_merges_neighbours(num_runs, expected):
     assert module(torch.ones(1, num_runs, 2), logits, torch.tensor([num_runs])).lengths == expected
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_compression_of_half_precision_sums_in_float32(dtype):
+def test_compression_of_half_precision_sums_in_float32(dtype, strategy):
     states, logits, lengths = case([90, 40], repeats=20)
     half = states.to(dtype)
-    mixed, _ = CTCCompression()(half, logits.to(dtype).float(), lengths)
-    exact, _ = reference.compress(half.float(), logits.to(dtype).float(), lengths)
+    mixed, num_runs = CTCCompression(strategy=strategy)(half, logits, lengths)
+    exact, wanted_runs = reference.compress(half.float(), logits, lengths, strategy=strategy)
+    assert torch.equal(num_runs, wanted_runs)
     assert mixed.dtype == dtype
-    bound = 0.005 * exact.abs().max()
-    assert (mixed.float() - exact).abs().max() < bound
+    # Only the result is rounded: by half of the least step between two numbers.
+    bound = 0.5 * torch.finfo(dtype).eps * exact.abs() + 1e-6
+    assert ((mixed.float() - exact).abs() <= bound).all()
 
 
 def test_compression_of_no_step_is_an_error():
