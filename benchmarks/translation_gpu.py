@@ -1,26 +1,29 @@
 """What the full translation model needs and does on a GPU. Not run in CI: it needs at least one.
 
     python -m benchmarks.translation_gpu
-    python -m benchmarks.translation_gpu --device cpu --tiny   only to try the script
+    python -m benchmarks.translation_gpu --device cpu --tiny --ranks 2   only to try the script
 
 One script for what the CPU cannot tell, each answer a line of JSON:
 
 - memory: peak of one micro-batch of 40,000 frames, and whether it fits 48 GB;
 - speed: updates a second in fp32, TF32, bf16 and fp16, compression on and off, and the share of
-  the time that the one wait for the number of runs takes;
-- precision: share of encoder steps whose best CTC symbol differs between bf16 and fp32;
-- search: utterances a second with beam 5, and whether the text is the same for other batches.
-
-Equality of ranks and accumulation is a test on CPU (tests/integration/test_translation.py); on
-GPUs: run train_ddp.yaml and train.yaml for 20 updates and compare their logs.
+  a forward pass that compression takes, its wait for the number of runs included;
+- precision: after the updates of the speed test, the shares of encoder steps whose best CTC symbol,
+  and of places between two steps whose run boundary, differ between bf16 and fp32;
+- search: utterances a second with beam 5, and whether the text is the same for other batches;
+- ranks, where there are several GPUs: the losses of the first 20 updates of the small run file on
+  all of them beside those of one process that accumulates as many micro-batches.
 """
 
 import argparse
 import json
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +40,8 @@ TINY = {"d_model": 32, "num_heads": 4, "d_ffn": 64, "subsampler_size": 64, "num_
 FRAMES, LENGTH = 40_000, 620  # 6.2 s is the mean length of MuST-C's segments
 TOKENS_PER_FRAME = 0.045
 LIMIT_GB = 48
+RUN_FILE = "recipes/MuSTC/ST/conformer/hparams/small.yaml"
+RANK_UPDATES = 20
 ARMS = {
     "fp32": (None, False),
     "tf32": (None, True),
@@ -131,39 +136,45 @@ def measure_updates(case: Case, arm: str, num: int) -> dict[str, Any]:
     return {"updates_per_s": num / seconds, **fits}
 
 
-def measure_wait(case: Case, num: int) -> float:
+@torch.no_grad()
+def measure_compression(case: Case, num: int) -> float:
     """Return the share of a forward pass that compression takes, its wait included."""
     encoder: Any = case.modules["encoder"]
     spent_s, inner = 0.0, encoder.compression.forward
 
     def timed(*arguments: Any) -> Any:
         nonlocal spent_s
+        case.wait()  # what was asked for before is not its work
         start = time.perf_counter()
         found = inner(*arguments)
+        case.wait()
         spent_s += time.perf_counter() - start
         return found
 
     encoder.compression.forward = timed
     case.wait()
     start = time.perf_counter()
-    with torch.no_grad():
-        for _ in range(num):
-            encoder(case.feats, case.frames)
-        case.wait()
+    for _ in range(num):
+        encoder(case.feats, case.frames)
+    case.wait()
     total_s = time.perf_counter() - start
     encoder.compression.forward = inner
     return spent_s / total_s
 
 
 @torch.no_grad()
-def changed_symbols(case: Case) -> float:
-    """Return the share of steps whose best symbol differs between bf16 and fp32."""
+def changed_by_bf16(case: Case) -> dict[str, float]:
+    """Return the shares of best symbols and of run boundaries that differ from fp32's."""
     symbols = []
     for dtype in (None, torch.bfloat16):
         with case.precision(dtype):
             encoded = case.modules["encoder"].eval()(case.feats, case.frames)
-        symbols.append(encoded.ctc_logits.float().argmax(-1))
-    return float((symbols[0] != symbols[1]).float().mean())
+        symbols.append(encoded.ctc_logits.argmax(-1))
+    is_start = [found[:, 1:] != found[:, :-1] for found in symbols]
+    return {
+        "changed_symbols": float((symbols[0] != symbols[1]).float().mean()),
+        "changed_boundaries": float((is_start[0] != is_start[1]).float().mean()),
+    }
 
 
 @torch.no_grad()
@@ -187,12 +198,44 @@ def measure_search(case: Case) -> dict[str, Any]:
     return {"utterances_per_s": len(states) / seconds, **is_same}
 
 
+def compare_ranks(num_ranks: int, num_updates: int) -> dict[str, Any]:
+    """Return how far the losses of ranks are from those of one process that accumulates."""
+    with tempfile.TemporaryDirectory() as name:
+        losses = [
+            _losses(Path(name), ranks, num_ranks // ranks, num_updates) for ranks in (1, num_ranks)
+        ]
+    pairs = list(zip(*losses, strict=True))
+    return {
+        "ranks": num_ranks,
+        "updates": len(pairs),
+        "largest_relative_difference": max(abs(a - b) / a for a, b in pairs),
+        "first_and_last_loss": [losses[0][0], losses[0][-1]],
+    }
+
+
+def _losses(folder: Path, ranks: int, accumulation: int, num_updates: int) -> list[float]:
+    """Train the small model, an epoch an update; return its training losses."""
+    output = folder / f"ranks_{ranks}"
+    options = {
+        "output_folder": output, "work_folder": folder / "work", "corpus.hours": 0.1,
+        "model.dropout": 0.0, "spec_augment": "null", "num_warmup": 1, "num_epochs": num_updates,
+        "batches_per_epoch": accumulation, "grad_accumulation_factor": accumulation,
+    }  # fmt: skip
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+    command = [sys.executable, *(launcher if ranks > 1 else []), "train.py", RUN_FILE]
+    command += [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
+    lines = (output / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [row["train_loss"] for row in map(json.loads, lines) if row["stage"] == "valid"]
+
+
 def main(argv: Sequence[str]) -> int:
     """Run all checks and print a line of JSON for each."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--device", default="cuda:0")
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--updates", type=int, default=10)
+    parser.add_argument("--ranks", type=int, help="default: all GPUs; 1: none are compared")
     args = parser.parse_args(argv)
     is_cuda = args.device.startswith("cuda")
     if is_cuda and not torch.cuda.is_available():
@@ -208,9 +251,15 @@ def main(argv: Sequence[str]) -> int:
             tell(arm=arm, compress=compress, **measure_updates(case, arm, args.updates))
             del case
     case = Case(args.device, is_tiny=args.tiny)
-    tell(compression_share_of_forward=measure_wait(case, args.updates))
-    tell(changed_symbols_of_bf16=changed_symbols(case))
+    measure_updates(case, "fp32", args.updates)
+    tell(compression_share_of_forward=measure_compression(case, args.updates))
+    tell(bf16_beside_fp32=changed_by_bf16(case))
     tell(search=measure_search(case))
+    num_ranks = args.ranks or max(1, torch.cuda.device_count())
+    if num_ranks > 1:
+        tell(ranks=compare_ranks(num_ranks, 2 if args.tiny else RANK_UPDATES))
+    else:
+        tell(ranks="not run: it takes two GPUs or more")
     return 0
 
 

@@ -41,9 +41,13 @@ def test_compression_benchmark_measures_every_strategy(capsys):
 
 @pytest.mark.slow
 def test_gpu_checks_run_on_a_cpu(capsys):
-    assert translation_gpu.main(["--device", "cpu", "--tiny", "--updates", "1"]) == 0
+    words = ["--device", "cpu", "--tiny", "--updates", "1", "--ranks", "2"]
+    assert translation_gpu.main(words) == 0
     told = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line[0] == "{"]
     assert {row["arm"] for row in told if "arm" in row} == {"fp32", "bf16"}
     (search,) = [row["search"] for row in told if "search" in row]
     assert search["same_as_1"]
     assert search["same_as_3"]
+    (ranks,) = [row["ranks"] for row in told if "ranks" in row]
+    assert ranks["updates"] == 2
+    assert ranks["largest_relative_difference"] < 1e-5

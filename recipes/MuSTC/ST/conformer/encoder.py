@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from recipes.common.lengths import padding_mask
@@ -27,7 +28,7 @@ class Encoded(NamedTuple):
     lengths : Tensor
         [B] int64, R of each utterance.
     ctc_logits : Tensor
-        [B, L, V] of block K, before any compression.
+        [B, L, V] of block K, before any compression; float32 in every precision.
     ctc_lengths : Tensor
         [B] int64, L of each utterance: CTC must be given these, not the compressed ones.
     """
@@ -107,7 +108,8 @@ class ConformerEncoder(nn.Module):
         x, steps = self.subsampler(feats, num_frames)
         x = self.dropout(x * self.scale)
         x = _run(list(self.blocks)[: self.ctc_block], x, steps)
-        logits = self.ctc_head(x)
+        with torch.autocast(x.device.type, enabled=False):
+            logits = self.ctc_head(x.float())  # rounded ones would have other maxima, other runs
         lengths = steps
         if compress and self.compression is not None:
             x, lengths = self.compression(x, logits, steps)

@@ -157,6 +157,16 @@ def test_first_update_has_rate_zero(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(before, brain.modules.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("stage", list(Stage))
+def test_spec_augment_is_of_training_alone(tmp_path, stage):
+    brain = make_brain(tmp_path, spec_augment=lambda feats, num_frames: torch.zeros_like(feats))
+    plain, batch = make_brain(tmp_path), make_batch()
+    for one in (brain, plain):
+        one.modules.eval()
+    logits = [one.compute_forward(batch, stage)["logits"] for one in (brain, plain)]
+    assert torch.equal(*logits) == (stage != Stage.TRAIN)
+
+
 def test_bfloat16_takes_finite_steps_with_float32_losses(tmp_path):
     brain = make_brain(tmp_path, run_opts={"precision": "bf16"})
     brain.init_optimizers()
@@ -197,16 +207,19 @@ def test_stage_translates_every_utterance_once(brain, stage):
     assert brain.scores.items[2].source == "source 2"
 
 
+@pytest.mark.parametrize("block", ["conformer", "source"])
 @pytest.mark.parametrize("search", ["greedy_search", "beam_search"])
 @pytest.mark.parametrize("num_frames", [40, 41, 42, 43])
-def test_text_of_an_utterance_is_the_same_in_any_batch(tmp_path, search, num_frames):
-    model = load_model()
+def test_text_of_an_utterance_is_the_same_in_any_batch(tmp_path, block, search, num_frames):
+    model = load_model(block=block, target_vocab_size=40)  # so that texts follow the audio closely
     brain = make_brain(tmp_path, model=model, valid_search=model[search])
     with torch.no_grad():
         model["decoder"].head.weight.mul_(4)
     brain.modules.eval()
     seconds = (1.0, (num_frames * 160 + 240 + 37) / 16000, 0.025)  # the last is one frame
     together = brain.compute_forward(make_batch(seconds=seconds), Stage.VALID)["hypotheses"]
+    assert all(together)
+    assert len({tuple(tokens) for tokens in together}) > 1
     for number in range(3):
         batch = make_batch(seconds=seconds)
         wav = batch.wavs.data[number : number + 1, : int(16000 * seconds[number])]

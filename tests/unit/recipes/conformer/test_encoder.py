@@ -2,16 +2,16 @@
 
 import pytest
 import torch
+from hyperpyyaml import load_hyperpyyaml
 from speechbrain.lobes.models.transformer.Conformer import ConformerEncoderLayer
 from speechbrain.nnet.attention import RelPosEncXL
 
 from recipes.MuSTC.ST.conformer.blocks import ConformerBlock, count_parameters
-from recipes.MuSTC.ST.conformer.encoder import ConformerEncoder
 from recipes.MuSTC.ST.conformer.positions import distances, sinusoids
 from recipes.MuSTC.ST.conformer.source_blocks import SourceBlock, shifted
 from recipes.MuSTC.ST.conformer.subsampler import Subsampler
 from recipes.MuSTC.ST.conformer.variants import BLOCKS, new_block
-from tests.unit.recipes.conformer.models import load_model
+from tests.unit.recipes.conformer.models import MODEL, load_model
 
 SIZES = {"d_model": 16, "num_heads": 2, "d_ffn": 24, "kernel": 7, "dropout": 0.0}
 LONG = 160
@@ -51,29 +51,31 @@ def test_subsampler_does_not_see_padding(num_frames):
 
 
 @pytest.mark.parametrize("kind", BLOCKS)
-def test_block_does_not_see_padding(kind):
+@pytest.mark.parametrize("length", [1, 12, 13, 14, 15, 29])
+def test_block_does_not_see_padding(kind, length):
     torch.manual_seed(0)
     block = new_block(kind=kind, **SIZES).eval()
     x = torch.randn(2, 30, 16)
-    pads = torch.arange(30) >= torch.tensor([[30], [13]])
-    x[1, 13:] = 50.0
+    pads = torch.arange(30) >= torch.tensor([[30], [length]])
+    x[1, length:] = 50.0
     batched = block(x, pads, block.positions(30, x))
-    alone = block(x[1:, :13], pads[1:, :13], block.positions(13, x))
-    assert torch.allclose(batched[1, :13], alone[0], atol=ATOL)
+    alone = block(x[1:, :length], pads[1:, :length], block.positions(length, x))
+    assert torch.allclose(batched[1, :length], alone[0], atol=ATOL)
 
 
 @pytest.mark.parametrize("kind", BLOCKS)
-@pytest.mark.parametrize("compress", [True, False])
+@pytest.mark.parametrize("compress", ["avg", "weighted", "softmax", "fixed", "identity"])
 @pytest.mark.parametrize("num_frames", RESIDUES)
 def test_encoder_does_not_see_padding(kind, compress, num_frames):
-    encoder = load_model(block=kind)["encoder"].eval()
+    encoder = load_model(block=kind, compress=compress)["encoder"].eval()
     short = features(num_frames, 4)
     with torch.no_grad():
-        alone = encoder(short, torch.tensor([num_frames]), compress)
-        batched = encoder(*together(short), compress)
+        alone = encoder(short, torch.tensor([num_frames]))
+        batched = encoder(*together(short))
     steps, runs = int(alone.ctc_lengths), int(alone.lengths)
     assert batched.ctc_lengths[1] == steps == (num_frames + 3) // 4
     assert batched.lengths[1] == runs
+    assert (runs < steps) == (compress != "identity")
     assert torch.allclose(batched.ctc_logits[1, :steps], alone.ctc_logits[0], atol=ATOL)
     assert torch.allclose(batched.states[1, :runs], alone.states[0], atol=ATOL)
     assert not batched.states[1, runs:].any()
@@ -133,21 +135,11 @@ def test_source_attention_scores_positions_of_the_past():
         assert query == 3 or found[query, query + 1] == 0.0
 
 
-def encoder_parameters(kind, source_size):
-    with torch.device("meta"):
-        encoder = ConformerEncoder(
-            make_block=lambda: BLOCKS[kind](
-                d_model=512, num_heads=8, d_ffn=2048, kernel=31, dropout=0.1
-            ),
-            num_blocks=12,
-            ctc_block=8,
-            subsampler=Subsampler(num_mels=80, middle_size=1024, d_model=512),
-            d_model=512,
-            num_ctc_outputs=source_size + 1,
-            compression=None,
-            dropout=0.1,
-        )
-    return count_parameters(encoder)
+def full_size(kind, source_size):
+    """Parameters of encoder and decoder as the recipe's YAML has them."""
+    with torch.device("meta"), MODEL.open(encoding="utf-8") as file:
+        model = load_hyperpyyaml(file, {"block": kind, "source_vocab_size": source_size})
+    return tuple(count_parameters(model[part]) for part in ("encoder", "decoder"))
 
 
 def test_parameter_counts_of_the_source_variant_are_those_published():
@@ -156,15 +148,15 @@ def test_parameter_counts_of_the_source_variant_are_those_published():
         subsampler = Subsampler(num_mels=80, middle_size=1024, d_model=512)
     assert count_parameters(subsampler) == 3_033_088
     assert count_parameters(block) == 6_323_200
-    assert encoder_parameters("source", 5000) == 81_477_001
-    assert encoder_parameters("source", 8000) == 83_016_001
+    assert full_size("source", 5000) == (81_477_001, 33_417_216)  # 114,894,217
+    assert full_size("source", 8000) == (83_016_001, 33_417_216)  # 116,433,217
 
 
 def test_parameter_counts_of_the_default_variant():
     with torch.device("meta"):
         block = ConformerBlock(d_model=512, num_heads=8, d_ffn=2048, kernel=31, dropout=0.1)
     assert count_parameters(block) == 6_322_176
-    assert encoder_parameters("conformer", 5000) == 81_464_713
+    assert full_size("conformer", 5000) == (81_464_713, 33_417_216)  # 114,881,929
 
 
 def test_checkpoint_holds_no_table_of_positions():
@@ -175,12 +167,17 @@ def test_checkpoint_holds_no_table_of_positions():
         assert sum(sizes) <= parameters + 200  # BatchNorm's statistics
 
 
-def test_encoder_of_bfloat16_takes_the_symbols_of_float32():
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_encoder_in_half_precision_has_symbols_of_float32(dtype):
     encoder = load_model()["encoder"].eval()
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    caught = []
+    encoder.ctc_head.register_forward_hook(lambda head, inputs, out: caught.append(inputs[0]))
+    with torch.no_grad(), torch.autocast("cpu", dtype):
         encoded = encoder(features(), torch.tensor([LONG]))
     assert encoded.states.isfinite().all()
-    symbols = encoded.ctc_logits.float().argmax(-1)[0]
+    assert encoded.ctc_logits.dtype == torch.float32
+    assert torch.equal(encoded.ctc_logits, encoder.ctc_head(caught[0].float()))  # not rounded
+    symbols = encoded.ctc_logits.argmax(-1)[0]
     assert encoded.lengths[0] == 1 + (symbols[1:] != symbols[:-1]).sum()
 
 

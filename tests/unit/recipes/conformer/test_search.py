@@ -112,24 +112,24 @@ def test_prefix_is_given_first_and_not_returned():
 
 @pytest.fixture(scope="module")
 def encoded():
-    """A tiny model with sharp outputs, and seven encoded utterances, the last of one step."""
+    """A tiny model with sharp outputs, and ten encoded utterances, one of a single step."""
     model = load_model(target_vocab_size=40, max_target_tokens=15, no_repeat_ngram=None)
     torch.manual_seed(5)
     with torch.no_grad():
         model["decoder"].head.weight.mul_(4)
-    lengths = torch.tensor([25, 3, 14, 9, 20, 2, 1])
-    return model, torch.randn(7, 25, 16), lengths
+    lengths = torch.tensor([25, 3, 14, 9, 20, 2, 1, 24, 7, 11])
+    return model, torch.randn(len(lengths), 25, 16), lengths
 
 
 @pytest.mark.parametrize("name", ["greedy_search", "beam_search"])
-@pytest.mark.parametrize("size", [1, 3, 7])
+@pytest.mark.parametrize("size", [1, 3, 7])  # beside all ten
 def test_text_does_not_depend_on_the_batch(encoded, name, size):
     model, states, lengths = encoded
     decoder, search = model["decoder"].eval(), model[name]
-    prefix = torch.full((7, 1), 2)
+    prefix = torch.full((10, 1), 2)
     together = search(decoder, states, lengths, prefix)
     parts = []
-    for first in range(0, 7, size):
+    for first in range(0, 10, size):
         part = slice(first, first + size)
         longest = int(lengths[part].max())
         parts += search(decoder, states[part, :longest], lengths[part], prefix[part])
@@ -141,7 +141,7 @@ def test_text_does_not_depend_on_the_batch(encoded, name, size):
 def test_greedy_equals_the_decoder_run_on_its_own_output(encoded):
     model, states, lengths = encoded
     decoder = model["decoder"].eval()
-    found = model["greedy_search"](decoder, states, lengths, torch.full((7, 1), 2))
+    found = model["greedy_search"](decoder, states, lengths, torch.full((10, 1), 2))
     for number, tokens in enumerate(found):
         fed = torch.tensor([[2, *tokens]])
         with torch.no_grad():
