@@ -5,12 +5,12 @@ from torch import Tensor
 
 
 def absolute(relative: Tensor, padded: Tensor) -> Tensor:
-    """Return lengths as whole numbers.
+    """Return lengths as whole numbers: exact up to 16.7 million places (17 minutes of 16 kHz).
 
     Arguments
     ---------
     relative : Tensor
-        [B] float, share of the longest item, in (0, 1].
+        [B] float32, share of the longest item, in (0, 1].
     padded : Tensor
         [B, L, ...], the padded items.
 
@@ -19,7 +19,7 @@ def absolute(relative: Tensor, padded: Tensor) -> Tensor:
     Tensor
         [B] int64, ``round(relative * L)``.
     """
-    return (relative * padded.shape[1]).round().long()
+    return (relative.double() * padded.shape[1]).round().long()
 
 
 def padding_mask(num_valid: Tensor, padded: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ import torch
 
 from tests.integration.commands import (
     Done,
-    checkpoints,
     log_rows,
     parameters,
     run,
@@ -94,21 +93,26 @@ def test_run_cut_in_mid_epoch_goes_on_to_the_same_weights(work, tmp_path):
 
 @pytest.mark.slow
 def test_fine_tuning_starts_anew_once(alone, work, tmp_path):
-    def finetune(**changes: Any) -> None:
+    def finetune(name: str, **changes: Any) -> Path:
         options = {**SMALL, "work_folder": work, "init_folder": alone[0], "batches_per_epoch": 2}
-        command = train_command(f"{HPARAMS}/small_finetune.yaml", tmp_path, **options | changes)
-        run(command).check()
+        output = tmp_path / name
+        run(train_command(f"{HPARAMS}/small_finetune.yaml", output, **options | changes)).check()
+        return output
 
-    finetune(num_epochs=1, lr=0.0)
-    (first,) = checkpoints(tmp_path)
     # With a rate of 0 the parameters are still those of the run that it started from.
-    assert run_json(tmp_path)["updates"] == 2
+    still = run_json(finetune("still", num_epochs=1, lr=0.0))
+    assert still["updates"] == 2
     tested = run_json(alone[0])["results"]["test"]["loss"]
-    assert run_json(tmp_path)["results"]["test"]["loss"] == pytest.approx(tested, rel=1e-4)
-    finetune(num_epochs=2, lr=0.001)
-    assert run_json(tmp_path)["updates"] == 4
-    assert first in checkpoints(tmp_path)
-    assert [row["updates"] for row in log_rows(tmp_path)] == [2, 4]
+    assert still["results"]["test"]["loss"] == pytest.approx(tested, rel=1e-4)
+    # Given again, the command goes on: parameters, Adam's moments, order of the data.
+    whole, cut = finetune("whole", num_epochs=2), finetune("cut", num_epochs=1)
+    assert [row["updates"] for row in log_rows(whole)] == [2, 4]
+    assert finetune("cut", num_epochs=2) == cut
+    assert [row["updates"] for row in log_rows(cut)] == [2, 4]
+    weights, resumed = parameters(whole), parameters(cut)
+    assert all(torch.equal(resumed[key], value) for key, value in weights.items())
+    before = parameters(alone[0])
+    assert not all(torch.equal(before[key], value) for key, value in weights.items())
 
 
 @pytest.mark.slow

@@ -162,8 +162,8 @@ class PairEncoder:
     """Transform for the loader: adds the tokens of transcript and translation.
 
     All are int64: `source_tokens` [U'] for CTC; `prefix` [P] that a search is given; `tokens_bos`
-    [P + U], the prefix first; `tokens_eos` [P + U], the end last. An utterance of another corpus
-    that has no transcript gets no source tokens.
+    [P + U], the prefix first; `tokens_eos` [P + U], the end last. The utterance without an id that
+    stands for a batch of which nothing could be read has neither transcript nor tag.
 
     Arguments
     ---------
@@ -177,7 +177,7 @@ class PairEncoder:
     def __call__(self, example: dict[str, Any]) -> dict[str, Any]:
         """Return the utterance's dict with its tokens."""
         pair = self.tokenizer
-        is_silence = not example["id"]  # stands for a batch of which nothing could be read
+        is_silence = not example["id"]
         prefix = [Tokenizer.bos_index] if is_silence else pair.prefix_of(example)
         source = [] if is_silence else pair.source.encode(field_of(example, "source"))
         words = [*prefix, *pair.target.encode(example["text"]), Tokenizer.eos_index]

@@ -124,7 +124,7 @@ def test_micro_batches_of_unequal_size_equal_one_large_batch(tmp_path):
     found = gradients(make_brain(tmp_path, run_opts={"grad_accumulation_factor": 2}), parts)
     expected = gradients(make_brain(tmp_path), [whole])
     for name, grad in expected.items():
-        assert torch.allclose(found[name], grad, atol=1e-5), name  # float32, sums in another order
+        assert torch.allclose(found[name], grad, rtol=1e-4, atol=1e-6), name
 
 
 def test_last_micro_batches_of_an_epoch_are_applied_too(tmp_path):

@@ -92,6 +92,13 @@ def test_absent_source_is_an_error_that_names_the_notes(folder):
         PairEncoder(TokenizerPair(folder, **SIZES))(example(notes={"origin": "mt"}))
 
 
+def test_utterance_that_stands_for_an_unread_batch_needs_no_tag(folder):
+    pair = TokenizerPair(folder, tag="language", tags=["de", "fr"], **SIZES)
+    encoded = PairEncoder(pair)({"id": "", "text": "", "language": "", "notes": {}})
+    assert encoded["prefix"].tolist() == encoded["tokens_bos"].tolist() == [2]
+    assert not len(encoded["source_tokens"])
+
+
 def test_two_forms_of_the_tag_differ_by_the_leading_place_alone():
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(1, 4, 9, generator=generator)  # of [start, tag, w1, w2]
