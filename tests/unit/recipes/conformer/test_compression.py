@@ -47,6 +47,7 @@ def test_compression_is_the_same_in_whatever_parts_logits_are_read(monkeypatch, 
         monkeypatch.setattr(compression, "_parts", lambda *_: [slice(None)])
     else:
         monkeypatch.setattr(compression, "CACHED_LOGITS", parts * logits.shape[-1])
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 3 if parts == 5 else 1)
     mixed, num_runs = CTCCompression(strategy=strategy)(states, logits, lengths)
     wanted, wanted_runs = reference.compress(states, logits, lengths, strategy=strategy)
     assert torch.equal(num_runs, wanted_runs)
@@ -128,9 +129,14 @@ def test_compression_without_repeats_is_the_identity():
     assert torch.equal(mixed[1, :6], states[1, :6])
 
 
-def test_compression_of_equal_logits_takes_the_first_symbol():
-    states, _, lengths = case([6])
-    assert CTCCompression()(states, torch.zeros(1, 6, 4), lengths).lengths.tolist() == [1]
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_compression_of_equal_logits_takes_the_first_symbol(monkeypatch, num_threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
+    logits = torch.tensor([[0.0, 2.0, 1.0, 2.0], [2.0, 2.0, 2.0, 2.0]])[None]
+    found = compression.best_symbols(logits, torch.tensor([2]), with_sums=True)
+    assert found.symbols.tolist() == [[1, 0]]
+    probs = logits.softmax(-1).amax(-1)
+    assert torch.allclose((logits.amax(-1) - found.logits).exp() / found.sums, probs)
 
 
 @pytest.mark.parametrize(
