@@ -11,7 +11,6 @@ Source: M. Di Gangi et al., "MuST-C: a Multilingual Speech Translation Corpus", 
         --min_char_ratio 0.8 --max_char_ratio 1.6
 """
 
-import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -22,9 +21,9 @@ from typing import Any
 from data_prepare.command_line import run_command
 from data_prepare.corpus_plan import Division
 from data_prepare.engine import prepare_corpus
-from data_prepare.files import atomic_path
 from data_prepare.mustc_source import (
     SOURCE_LANGUAGE,
+    WHERE,
     MustCSource,
     PairRules,
     SplitFiles,
@@ -36,7 +35,6 @@ from data_prepare.translation_text import SourceForm, ratio_histogram, source_te
 
 logger = logging.getLogger(__name__)
 
-_WHERE = "prepare_mustc"
 _SPLIT_NAMES = {"dev": "valid", "tst-COMMON": "test"}
 _UNBOUNDED_CHARS = 1e9
 
@@ -137,40 +135,13 @@ def prepare_mustc(
     FileNotFoundError
         If there is no split, or one that was asked for is absent.
     """
-    checked = make_options(MustCOptions, options, where=_WHERE)
+    checked = make_options(MustCOptions, options, where=WHERE)
     source = open_mustc(data_folder, checked)
     if checked.min_char_ratio is not None or checked.max_char_ratio is not None:
         logger.info("characters of translation / transcript in training:\n%s", _histogram(source))
     return prepare_corpus(
         source, Path(out_folder), name="mustc", options=checked, division=Division()
     )
-
-
-def write_manifest(data_folder: str | Path, path: str | Path, **options: Any) -> Path:
-    """Write what `prepare_mustc` would take as a manifest of JSON lines, without any audio.
-
-    Arguments
-    ---------
-    data_folder : str | Path
-        As for `prepare_mustc`.
-    path : str | Path
-        The file, .jsonl. Recordings are named by their full paths.
-    **options : Any
-        See `MustCOptions`.
-
-    Returns
-    -------
-    Path
-        The file. `data_prepare.manifest` reads it; its option `keep` takes the columns source,
-        source_language, origin, n_frames along.
-    """
-    source = open_mustc(data_folder, make_options(MustCOptions, options, where=_WHERE))
-    path = Path(path)
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for record in source.manifest():
-            record["path"] = str(source.root / record["path"])
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    return path
 
 
 def open_mustc(data_folder: str | Path, options: MustCOptions) -> MustCSource:
@@ -200,7 +171,7 @@ def open_mustc(data_folder: str | Path, options: MustCOptions) -> MustCSource:
     absent = [name for name in options.splits if name not in found]
     if absent or not found:
         raise FileNotFoundError(
-            f"{_WHERE}: {root} lacks {', '.join(absent) or 'splits'}; expected "
+            f"{WHERE}: {root} lacks {', '.join(absent) or 'splits'}; expected "
             f"data/<split>/txt/<split>.yaml or <split>.yaml, each with its .{SOURCE_LANGUAGE} and "
             f".{options.language or '<language>'} (found {sorted(found) or 'none'}); give the "
             "folder of one language pair."
@@ -237,7 +208,7 @@ def _target_of(path: Path, language: str | None) -> Path | None:
     found = [file for file in beside if file.stem == path.stem]
     if len(found) > 1:
         raise ValueError(
-            f"{_WHERE}: {path.parent} has {', '.join(f.name for f in found)}; expected one "
+            f"{WHERE}: {path.parent} has {', '.join(f.name for f in found)}; expected one "
             "language; name it with language."
         )
     return found[0] if found else None

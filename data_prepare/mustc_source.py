@@ -16,7 +16,7 @@ from data_prepare.utterance import Utterance
 
 SOURCE_LANGUAGE = "en"
 FBANK_WINDOW_MS, FBANK_SHIFT_MS = 25, 10
-_WHERE = "prepare_mustc"
+WHERE = "prepare_mustc"
 _NEEDED = ("wav", "offset", "duration")
 _MAX_LISTED = 20
 
@@ -260,7 +260,7 @@ def _by_recording(split: SplitFiles) -> Mapping[str, list[Segment]]:
     lengths = {path.name: len(found) for path, found in lines.items()}
     if set(lengths.values()) != {len(items)}:
         raise ValueError(
-            f"{_WHERE}: {split.segments} has {len(items)} segments, but {lengths} lines; expected "
+            f"{WHERE}: {split.segments} has {len(items)} segments, but {lengths} lines; expected "
             "equal numbers, since line k belongs to segment k; unpack the corpus again."
         )
     faults: list[str] = []
@@ -276,7 +276,7 @@ def _by_recording(split: SplitFiles) -> Mapping[str, list[Segment]]:
             faults.append(f"segment {number} is {str(item)[:80]}")
     if faults:
         raise ValueError(
-            f"{_WHERE}: {split.segments}: {len(faults)} broken: {'; '.join(faults[:_MAX_LISTED])}; "
+            f"{WHERE}: {split.segments}: {len(faults)} broken: {'; '.join(faults[:_MAX_LISTED])}; "
             f"expected {', '.join(_NEEDED)} (numbers of seconds) in each; mend the file."
         )
     return talks

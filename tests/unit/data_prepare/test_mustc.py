@@ -5,9 +5,11 @@ import json
 import pytest
 import yaml
 
+from data_prepare.command_line import run_command
 from data_prepare.index import ShardIndex
 from data_prepare.manifest import prepare_manifest
-from data_prepare.mustc import prepare_mustc, write_manifest
+from data_prepare.mustc import prepare_mustc
+from data_prepare.mustc_manifest import write_manifest
 from data_prepare.mustc_source import num_frames
 from data_prepare.stream import ShardLoader
 from tests.unit.data_prepare.raw_corpora import (
@@ -127,7 +129,9 @@ def test_mustc_manifest_and_shards_agree(tmp_path):
     raw = write_mustc(tmp_path / "en-de")
     options = {"origin": "human", "source_form": "fbk"}
     direct = prepare_mustc(raw, tmp_path / "direct", **options, **QUIET)
-    manifest = write_manifest(raw, tmp_path / "manifest.jsonl", **options)
+    manifest = tmp_path / "manifest.jsonl"
+    words = [word for key, value in options.items() for word in (f"--{key}", value)]
+    assert run_command(write_manifest, [str(raw), str(manifest), *words]) == 0
     lines = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     assert {line["n_frames"] for line in lines} >= {98, 48}
     keep = ["source", "source_language", "origin"]

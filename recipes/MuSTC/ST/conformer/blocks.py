@@ -5,7 +5,6 @@ its output: the depthwise convolution reads 15 steps of padding at the end of an
 the same utterance gives another result in another batch. A mask before it ends that.
 """
 
-import torch
 from speechbrain.lobes.models.transformer.Conformer import (
     ConformerEncoderLayer,
     ConvolutionModule,
@@ -111,8 +110,3 @@ def init_linears(block: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def count_parameters(module: torch.nn.Module) -> int:
-    """Return the number of trainable parameters."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -34,6 +34,11 @@ def load_model(**changes) -> dict[str, Any]:
         return load_hyperpyyaml(file, {**SIZES, **changes})
 
 
+def count_parameters(module: torch.nn.Module) -> int:
+    """The number of trainable parameters."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
 def make_batch(
     pairs=PAIRS, *, seconds=(1.0, 0.53, 0.8), is_padding=False, start=(2,)
 ) -> PaddedBatch:

@@ -1,4 +1,4 @@
-"""The Brain: its loss and units, accumulation, checks, tests, and where it starts from."""
+"""The Brain: its loss and units, accumulation, checks, tests."""
 
 import math
 
@@ -6,8 +6,6 @@ import pytest
 import torch
 from speechbrain import Stage
 
-from recipes.common.checkpointer import StampedeCheckpointer
-from recipes.common.initial import start_from
 from recipes.common.schedule import inverse_square_root
 from recipes.MuSTC.ST.conformer.losses import ctc_loss, translation_loss
 from tests.unit.recipes.conformer.models import PAIRS, load_model, make_batch, make_brain
@@ -264,49 +262,3 @@ def test_validation_without_search_has_no_bleu(brain):
     brain.hparams.valid_search = None
     outputs = brain.compute_forward(make_batch(), Stage.VALID)
     assert "hypotheses" not in outputs
-
-
-# --- starting from another run -----------------------------------------------------------------
-
-
-def run_with_checkpoints(folder, values):
-    """A finished run whose decoder's norm held these values, with these losses."""
-    model = load_model()
-    modules = torch.nn.ModuleDict(model["modules"])
-    checkpointer = StampedeCheckpointer(folder / "checkpoints", {"model": modules})
-    for number, (value, loss) in enumerate(values):
-        torch.nn.init.constant_(modules["decoder"].norm.weight, value)
-        checkpointer.save_checkpoint({"loss": loss, "updates": number})
-
-
-@pytest.mark.parametrize(("choice", "value"), [("tested", 3.0), ("best", 2.0), ("last", 7.0)])
-def test_new_run_starts_from_the_parameters_of_another(tmp_path, choice, value):
-    run_with_checkpoints(tmp_path / "old", [(1.0, 5.0), (2.0, 1.0), (6.0, 4.0), (7.0, 6.0)])
-    brain = make_brain(tmp_path, average_best_of=3, num_to_keep=3, average_by="time")
-    modules = torch.nn.ModuleDict(dict(brain.raw_modules.items()))
-    brain.checkpointer = StampedeCheckpointer(tmp_path / "new/checkpoints", {"model": modules})
-    start_from(brain, tmp_path / "old", choice=choice)
-    assert torch.equal(brain.raw_modules["decoder"].norm.weight, torch.full((16,), value))
-
-
-def test_run_that_has_begun_takes_nothing(tmp_path):
-    run_with_checkpoints(tmp_path / "old", [(4.0, 5.0)])
-    brain = make_brain(tmp_path)
-    modules = torch.nn.ModuleDict(dict(brain.raw_modules.items()))
-    brain.checkpointer = StampedeCheckpointer(tmp_path / "new/checkpoints", {"model": modules})
-    brain.checkpointer.save_checkpoint({"loss": 1.0})
-    start_from(brain, tmp_path / "old")
-    assert torch.equal(brain.raw_modules["decoder"].norm.weight, torch.ones(16))
-
-
-def test_start_from_another_model_or_from_nothing_is_an_error(tmp_path):
-    run_with_checkpoints(tmp_path / "old", [(4.0, 5.0)])
-    brain = make_brain(tmp_path, model=load_model(d_ffn=30))
-    modules = torch.nn.ModuleDict(dict(brain.raw_modules.items()))
-    brain.checkpointer = StampedeCheckpointer(tmp_path / "new/checkpoints", {"model": modules})
-    with pytest.raises(ValueError, match="is of another model"):
-        start_from(brain, tmp_path / "old")
-    with pytest.raises(FileNotFoundError, match="train it first"):
-        start_from(brain, tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="init_choice"):
-        start_from(brain, tmp_path / "old", choice="newest")

@@ -4,8 +4,8 @@ import pytest
 import torch
 from speechbrain.lobes.models.transformer.Transformer import TransformerDecoderLayer
 
-from recipes.MuSTC.ST.conformer.blocks import count_parameters
 from recipes.MuSTC.ST.conformer.decoder import Decoder, DecoderLayer
+from tests.unit.recipes.conformer.models import count_parameters
 
 SIZES = {"d_model": 16, "num_heads": 2, "d_ffn": 24, "dropout": 0.0}
 LENGTHS = torch.tensor([9, 4])

@@ -6,12 +6,12 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.lobes.models.transformer.Conformer import ConformerEncoderLayer
 from speechbrain.nnet.attention import RelPosEncXL
 
-from recipes.MuSTC.ST.conformer.blocks import ConformerBlock, count_parameters
+from recipes.MuSTC.ST.conformer.blocks import ConformerBlock
 from recipes.MuSTC.ST.conformer.positions import distances, sinusoids
 from recipes.MuSTC.ST.conformer.source_blocks import SourceBlock, shifted
 from recipes.MuSTC.ST.conformer.subsampler import Subsampler
 from recipes.MuSTC.ST.conformer.variants import BLOCKS, new_block
-from tests.unit.recipes.conformer.models import MODEL, load_model
+from tests.unit.recipes.conformer.models import MODEL, count_parameters, load_model
 
 SIZES = {"d_model": 16, "num_heads": 2, "d_ffn": 24, "kernel": 7, "dropout": 0.0}
 LONG = 160
