@@ -17,10 +17,12 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from recipes.common.lengths import padding_mask
 
 CACHED_LOGITS = 1 << 17  # so many float32 stay in the cache of a processor while they are read
+SAFE_LOGIT = 60.0  # best logits up to it, of either sign: float32 holds the sum of exponentials
 
 Strategy = Literal["avg", "weighted", "softmax", "fixed"]
 
@@ -111,12 +113,12 @@ class CTCCompression(nn.Module):
             runs = runs.masked_fill(pads, size)
             weights = torch.ones(runs.shape, device=runs.device)
             if best is not None and self.is_weighted:
-                weights = self._weights(logits, best, runs, size).masked_fill(pads, 0.0)
-            totals = sum_runs(weights[..., None], runs, size)  # [B, R, 1], 0 where no run is
-        values = states.float()
-        if self.is_weighted:
-            values = values * weights[..., None]
-        mixed = sum_runs(values, runs, size) / totals.clamp(min=torch.finfo(totals.dtype).tiny)
+                weights = self._weights(logits, best, runs, size)
+            weights = weights.masked_fill(pads, 0.0)
+            totals = sum_runs(torch.ones_like(weights)[..., None], weights, runs, size)[..., 0]
+            totals = totals.clamp(min=torch.finfo(totals.dtype).tiny)  # 0 where there is no run
+            weights = weights / totals.gather(1, runs.clamp(max=size - 1))
+        mixed = sum_runs(states.float(), weights, runs, size)
         return Compressed(mixed.to(states.dtype), num_runs)
 
     @property
@@ -146,7 +148,7 @@ class CTCCompression(nn.Module):
         symbols = best.symbols
         if self.max_runs is not None:
             symbols = most_common(symbols, runs, size)
-        scores = logits.gather(-1, symbols[..., None])[..., 0] - best.logits
+        scores = logits.gather(-1, symbols[..., None])[..., 0] - best.offsets
         probs = scores.exp() / best.sums
         return probs.exp() if self.strategy == "softmax" else probs  # at most e: no overflow
 
@@ -158,15 +160,14 @@ class BestSymbols(NamedTuple):
     ---------
     symbols : Tensor
         [B, T] int64, the first of equals; in padding of no meaning.
-    logits : Tensor
-        [B, T] float32, theirs; in padding of no meaning.
+    offsets : Tensor
+        [B, T] float32, what is taken off a step's logits before their exponential.
     sums : Tensor
-        [B, T] float32, sum over symbols of the exponential of a logit less the best one; so the
-        probability of symbol v is exp(z_v - logits) / sums.
+        [B, T] float32, sum of these over symbols: symbol v has probability exp(z_v - offset) / sum.
     """
 
     symbols: Tensor
-    logits: Tensor
+    offsets: Tensor
     sums: Tensor
 
 
@@ -180,7 +181,7 @@ def best_symbols(logits: Tensor, lengths: Tensor, *, with_sums: bool) -> BestSym
     lengths : Tensor
         [B] int64 steps.
     with_sums : bool
-        Whether probabilities are wanted; if not, `logits` and `sums` are of no meaning.
+        Whether probabilities are wanted; if not, `offsets` and `sums` are of no meaning.
 
     Returns
     -------
@@ -189,15 +190,18 @@ def best_symbols(logits: Tensor, lengths: Tensor, *, with_sums: bool) -> BestSym
     """
     shape = logits.shape[:2]
     symbols = torch.zeros(shape, dtype=torch.int64, device=logits.device)
-    values, sums = logits.new_zeros(shape), logits.new_ones(shape)
+    offsets, sums = logits.new_zeros(shape), logits.new_ones(shape)
     for part in _parts(logits, lengths):
         steps = logits[part]
         symbols[part] = chosen = _first_maxima(steps)
         if with_sums:
             top = steps.gather(-1, chosen[..., None])
-            values[part] = top[..., 0]
-            sums[part] = (steps - top).exp_().sum(-1)
-    return BestSymbols(symbols, values, sums)
+            if logits.device.type == "cpu" and bool(top.abs().max() < SAFE_LOGIT):
+                sums[part] = steps.exp().sum(-1)  # the offset, 0, needs no pass of its own
+            else:
+                offsets[part] = top[..., 0]
+                sums[part] = (steps - top).exp_().sum(-1)
+    return BestSymbols(symbols, offsets, sums)
 
 
 def _first_maxima(steps: Tensor) -> Tensor:
@@ -218,15 +222,17 @@ def _parts(logits: Tensor, lengths: Tensor) -> Iterator[Any]:
             yield row, slice(first, min(first + num_steps, length))
 
 
-def sum_runs(values: Tensor, runs: Tensor, size: int) -> Tensor:
-    """Return the sum over each run.
+def sum_runs(values: Tensor, weights: Tensor, runs: Tensor, size: int) -> Tensor:
+    """Return the weighted sum over each run; the gradient goes to the values alone.
 
     Arguments
     ---------
     values : Tensor
-        [B, T, D].
+        [B, T, D] float32 or float64.
+    weights : Tensor
+        [B, T] of the same type.
     runs : Tensor
-        [B, T] int64, from 0 to size; the values of run `size` are dropped.
+        [B, T] int64, from 0 to size, never falling; the values of run `size` are dropped.
     size : int
         R.
 
@@ -235,11 +241,39 @@ def sum_runs(values: Tensor, runs: Tensor, size: int) -> Tensor:
     Tensor
         [B, R, D].
     """
-    num, _, width = values.shape
+    num = len(runs)
     offsets = torch.arange(num, device=runs.device)[:, None] * (size + 1)
-    sums = values.new_zeros(num * (size + 1), width)
-    sums = sums.index_add(0, (runs + offsets).flatten(), values.flatten(0, 1))
-    return sums.view(num, size + 1, width)[:, :size]
+    bags = (runs + offsets).flatten()
+    sums: Tensor = _BagSums.apply(values.flatten(0, 1), weights.flatten(), bags, num * (size + 1))
+    return sums.view(num, size + 1, -1)[:, :size]
+
+
+class _BagSums(torch.autograd.Function):
+    """Weighted sums of rows in bags, each direction in one pass and in one order on any device.
+
+    Autograd's own way writes the weighted rows and their gradients out, and adds up in the order
+    in which the threads of a GPU come.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weights: Tensor, bags: Tensor, num_bags: int) -> Tensor:
+        """Return [bags, D] of [N, D]; `weights` and `bags` [N], the latter never falling."""
+        ctx.save_for_backward(weights, bags)
+        counts = bags.new_zeros(num_bags).index_add(0, bags, torch.ones_like(bags))
+        return nn.functional.embedding_bag(
+            torch.arange(len(rows), device=rows.device),
+            rows,
+            counts.cumsum(0) - counts,
+            mode="sum",
+            per_sample_weights=weights,
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        """Return each row's gradient."""
+        weights, bags = ctx.saved_tensors
+        return grad.index_select(0, bags).mul_(weights[:, None]), None, None, None
 
 
 def most_common(symbols: Tensor, runs: Tensor, size: int) -> Tensor:

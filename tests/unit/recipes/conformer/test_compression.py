@@ -79,17 +79,23 @@ def test_compression_cap_takes_the_symbol_that_first_has_most_steps():
 
 def test_compression_gradient_is_that_of_finite_differences():
     states, logits, lengths = case([9, 4])
-    module = CTCCompression(strategy="softmax")
-
-    def compressed(x):
-        return sum_runs(
-            x, torch.tensor([[0, 0, 1, 1, 1, 2, 3, 3, 3], [0, 1, 1, 1, 4, 4, 4, 4, 4]]), 4
-        )
-
-    assert torch.autograd.gradcheck(compressed, states.double().requires_grad_())
+    runs = torch.tensor([[0, 0, 1, 1, 1, 2, 3, 3, 3], [0, 1, 1, 1, 4, 4, 4, 4, 4]])
+    weights = torch.rand(2, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    values = states.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: sum_runs(x, weights, runs, 4), values)
     logits.requires_grad_()
-    module(states.requires_grad_(), logits, lengths)[0].sum().backward()
+    CTCCompression(strategy="softmax")(states.requires_grad_(), logits, lengths)[0].sum().backward()
     assert logits.grad is None  # nothing flows through the choice of symbols
+
+
+@pytest.mark.parametrize("factor", [1.0, 300.0, 1e-3])
+@pytest.mark.parametrize("shift", [0.0, 500.0, -500.0])
+def test_compression_of_large_logits_overflows_nowhere(factor, shift):
+    states, logits, lengths = case([17, 40])
+    logits = factor * logits + shift
+    mixed, _ = CTCCompression(strategy="weighted")(states, logits, lengths)
+    wanted, _ = reference.compress(states, logits, lengths, strategy="weighted")
+    assert torch.allclose(mixed, wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("max_runs", [None, 4])
@@ -136,7 +142,7 @@ def test_compression_of_equal_logits_takes_the_first_symbol(monkeypatch, num_thr
     found = compression.best_symbols(logits, torch.tensor([2]), with_sums=True)
     assert found.symbols.tolist() == [[1, 0]]
     probs = logits.softmax(-1).amax(-1)
-    assert torch.allclose((logits.amax(-1) - found.logits).exp() / found.sums, probs)
+    assert torch.allclose((logits.amax(-1) - found.offsets).exp() / found.sums, probs)
 
 
 @pytest.mark.parametrize(
