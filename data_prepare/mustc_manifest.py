@@ -41,22 +41,21 @@ def write_manifest(  # noqa: PLR0913 - the options of a command
     path : str | Path
         The file, .jsonl. Recordings are named by their full paths.
     language : str | None
-        Of the translations, such as de; the only one that is there if not given.
+        As in `MustCOptions`, like all that follow; the only one that is there if not given.
     splits : tuple[str, ...]
-        Splits to take, by their names on disk; with none given, all that are there.
+        By their names on disk; with none given, all that are there.
     source_form : SourceForm
-        Form of the transcripts: raw, fbk or fixed; see `data_prepare.translation_text`.
+        Of the transcripts.
     origin : str
-        Noted with each utterance as `origin` unless empty.
+        Of the translations, such as human or mt.
     min_frames : int
-        Shortest training utterance, in frames of 10 ms.
+        Of a training utterance, each of 10 ms.
     max_frames : int
-        Longest training utterance, in frames of 10 ms.
+        Of a training utterance.
     min_char_ratio : float | None
-        Training utterances with fewer characters of translation for one of transcript are left
-        out; published: 0.8.
+        Of a training utterance's translation to its transcript; published: 0.8.
     max_char_ratio : float | None
-        The same for more; published: 1.6.
+        Published: 1.6.
 
     Returns
     -------
