@@ -42,6 +42,7 @@ TOKENS_PER_FRAME = 0.045
 LIMIT_GB = 48
 RUN_FILE = "recipes/MuSTC/ST/conformer/hparams/small.yaml"
 RANK_UPDATES = 20
+STDERR = 2
 ARMS = {
     "fp32": (None, False),
     "tf32": (None, True),
@@ -224,7 +225,8 @@ def _losses(folder: Path, ranks: int, accumulation: int, num_updates: int) -> li
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
     command = [sys.executable, *(launcher if ranks > 1 else []), "train.py", RUN_FILE]
     command += [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=sys.stderr)
+    command.append("--noprogressbar")
+    subprocess.run(command, cwd=ROOT, check=True, stdout=STDERR)  # stdout is for figures alone
     lines = (output / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
     return [row["train_loss"] for row in map(json.loads, lines) if row["stage"] == "valid"]
 
