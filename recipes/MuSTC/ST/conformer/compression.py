@@ -12,7 +12,6 @@ gradient: the CTC head learns from the CTC loss alone.
 Axes: B utterances, T steps, D vector, V symbols, R runs.
 """
 
-from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -20,9 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from recipes.common.lengths import padding_mask
-
-CACHED_LOGITS = 1 << 17  # so many float32 stay in the cache of a processor while they are read
-SAFE_LOGIT = 60.0  # best logits up to it, of either sign: float32 holds the sum of exponentials
+from recipes.MuSTC.ST.conformer.best_symbols import BestSymbols, best_symbols, most_common
 
 Strategy = Literal["avg", "weighted", "softmax", "fixed"]
 
@@ -127,7 +124,7 @@ class CTCCompression(nn.Module):
         return self.strategy in ("weighted", "softmax")
 
     def _find_runs(
-        self, best: "BestSymbols | None", states: Tensor, lengths: Tensor
+        self, best: BestSymbols | None, states: Tensor, lengths: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return each step's run [B, T], of no meaning in padding, and the number of runs [B]."""
         if best is None:
@@ -143,7 +140,7 @@ class CTCCompression(nn.Module):
         merged = ((num_runs - 1) // self.max_runs + 1).clamp(min=1)  # runs that become one
         return runs // merged[:, None], (num_runs + merged - 1) // merged
 
-    def _weights(self, logits: Tensor, best: "BestSymbols", runs: Tensor, size: int) -> Tensor:
+    def _weights(self, logits: Tensor, best: BestSymbols, runs: Tensor, size: int) -> Tensor:
         """Return the weight of each step, [B, T] float32; those of a run have any sum."""
         symbols = best.symbols
         if self.max_runs is not None:
@@ -151,75 +148,6 @@ class CTCCompression(nn.Module):
         scores = logits.gather(-1, symbols[..., None])[..., 0] - best.offsets
         probs = scores.exp() / best.sums
         return probs.exp() if self.strategy == "softmax" else probs  # at most e: no overflow
-
-
-class BestSymbols(NamedTuple):
-    """The best symbol of each step.
-
-    Arguments
-    ---------
-    symbols : Tensor
-        [B, T] int64, the first of equals; in padding of no meaning.
-    offsets : Tensor
-        [B, T] float32, what is taken off a step's logits before their exponential.
-    sums : Tensor
-        [B, T] float32, sum of these over symbols: symbol v has probability exp(z_v - offset) / sum.
-    """
-
-    symbols: Tensor
-    offsets: Tensor
-    sums: Tensor
-
-
-def best_symbols(logits: Tensor, lengths: Tensor, *, with_sums: bool) -> BestSymbols:
-    """Return the best symbol of each step.
-
-    Arguments
-    ---------
-    logits : Tensor
-        [B, T, V] float32 without a gradient.
-    lengths : Tensor
-        [B] int64 steps.
-    with_sums : bool
-        Whether probabilities are wanted; if not, `offsets` and `sums` are of no meaning.
-
-    Returns
-    -------
-    BestSymbols
-        Symbols and what their probabilities are computed of.
-    """
-    shape = logits.shape[:2]
-    symbols = torch.zeros(shape, dtype=torch.int64, device=logits.device)
-    offsets, sums = logits.new_zeros(shape), logits.new_ones(shape)
-    for part in _parts(logits, lengths):
-        steps = logits[part]
-        symbols[part] = chosen = _first_maxima(steps)
-        if with_sums:
-            top = steps.gather(-1, chosen[..., None])
-            if logits.device.type == "cpu" and bool(top.abs().max() < SAFE_LOGIT):
-                sums[part] = steps.exp().sum(-1)  # the offset, 0, needs no pass of its own
-            else:
-                offsets[part] = top[..., 0]
-                sums[part] = (steps - top).exp_().sum(-1)
-    return BestSymbols(symbols, offsets, sums)
-
-
-def _first_maxima(steps: Tensor) -> Tensor:
-    """Return the first best symbol of each step; NumPy is twice as fast, on one thread."""
-    if steps.device.type != "cpu" or torch.get_num_threads() > 2:
-        return steps.max(-1).indices
-    return torch.from_numpy(steps.numpy().argmax(-1))
-
-
-def _parts(logits: Tensor, lengths: Tensor) -> Iterator[Any]:
-    """Yield indexes of logits: on a CPU of a few steps each and of no padding, else of all."""
-    if logits.device.type != "cpu":
-        yield slice(None)
-        return
-    num_steps = max(1, CACHED_LOGITS * torch.get_num_threads() // logits.shape[-1])
-    for row, length in enumerate(lengths.tolist()):
-        for first in range(0, length, num_steps):
-            yield row, slice(first, min(first + num_steps, length))
 
 
 def sum_runs(values: Tensor, weights: Tensor, runs: Tensor, size: int) -> Tensor:
@@ -274,31 +202,3 @@ class _BagSums(torch.autograd.Function):
         """Return each row's gradient."""
         weights, bags = ctx.saved_tensors
         return grad.index_select(0, bags).mul_(weights[:, None]), None, None, None
-
-
-def most_common(symbols: Tensor, runs: Tensor, size: int) -> Tensor:
-    """Return, for each step, the symbol that has most steps in its run.
-
-    Arguments
-    ---------
-    symbols : Tensor
-        [B, T] int64.
-    runs : Tensor
-        [B, T] int64, from 0 to size.
-    size : int
-        R.
-
-    Returns
-    -------
-    Tensor
-        [B, T] int64; of equals, the symbol that has that many steps first.
-    """
-    num_steps = symbols.shape[1]
-    is_same = (runs[:, :, None] == runs[:, None]) & (symbols[:, :, None] == symbols[:, None])
-    counts = is_same.tril().sum(-1)  # [B, T] of the step's symbol in its run, up to the step
-    # Most steps first, then the earlier place; as one number for each step.
-    places = torch.arange(num_steps, device=symbols.device)
-    ranks = counts * num_steps + (num_steps - 1 - places)
-    best = ranks.new_zeros(len(ranks), size + 1).scatter_reduce(1, runs, ranks, "amax")
-    chosen = num_steps - 1 - best % num_steps  # [B, R + 1] place of each run's symbol
-    return symbols.gather(1, chosen.gather(1, runs))

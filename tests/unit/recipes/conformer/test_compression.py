@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recipes.MuSTC.ST.conformer import compression
+from recipes.MuSTC.ST.conformer import best_symbols
 from recipes.MuSTC.ST.conformer.compression import CTCCompression, sum_runs
 from recipes.MuSTC.ST.conformer.variants import new_compression
 from tests.unit.recipes.conformer import reference_compression as reference
@@ -44,9 +44,9 @@ def test_compression_equals_loop_in_value_and_gradient(strategy, max_runs, lengt
 def test_compression_is_the_same_in_whatever_parts_logits_are_read(monkeypatch, strategy, parts):
     states, logits, lengths = case([17, 1, 40, 8])
     if parts is None:  # as on a GPU
-        monkeypatch.setattr(compression, "_parts", lambda *_: [slice(None)])
+        monkeypatch.setattr(best_symbols, "_parts", lambda *_: [slice(None)])
     else:
-        monkeypatch.setattr(compression, "CACHED_LOGITS", parts * logits.shape[-1])
+        monkeypatch.setattr(best_symbols, "CACHED_LOGITS", parts * logits.shape[-1])
         monkeypatch.setattr(torch, "get_num_threads", lambda: 3 if parts == 5 else 1)
     mixed, num_runs = CTCCompression(strategy=strategy)(states, logits, lengths)
     wanted, wanted_runs = reference.compress(states, logits, lengths, strategy=strategy)
@@ -139,7 +139,7 @@ def test_compression_without_repeats_is_the_identity():
 def test_compression_of_equal_logits_takes_the_first_symbol(monkeypatch, num_threads):
     monkeypatch.setattr(torch, "get_num_threads", lambda: num_threads)
     logits = torch.tensor([[0.0, 2.0, 1.0, 2.0], [2.0, 2.0, 2.0, 2.0]])[None]
-    found = compression.best_symbols(logits, torch.tensor([2]), with_sums=True)
+    found = best_symbols.best_symbols(logits, torch.tensor([2]), with_sums=True)
     assert found.symbols.tolist() == [[1, 0]]
     probs = logits.softmax(-1).amax(-1)
     assert torch.allclose((logits.amax(-1) - found.offsets).exp() / found.sums, probs)
