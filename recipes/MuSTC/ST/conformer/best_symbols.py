@@ -76,7 +76,9 @@ def _parts(logits: Tensor, lengths: Tensor) -> Iterator[Any]:
     if logits.device.type != "cpu":
         yield slice(None)
         return
-    num_steps = max(1, CACHED_LOGITS * torch.get_num_threads() // logits.shape[-1])
+    # Several threads wait for each other at the end of every operation: for them, long parts.
+    is_alone = torch.get_num_threads() == 1
+    num_steps = max(1, CACHED_LOGITS // logits.shape[-1]) if is_alone else logits.shape[1]
     for row, length in enumerate(lengths.tolist()):
         for first in range(0, length, num_steps):
             yield row, slice(first, min(first + num_steps, length))
