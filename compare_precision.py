@@ -35,7 +35,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     add("run_file", help="YAML of train.py")
     add("--arms", nargs="+", choices=list(ABOUT), default=["fp32", "bf16"], help="baseline first")
     add("--units", type=int, default=default.units, help="seeds")
-    add("--warmup_steps", type=int, default=default.warmup_steps, help="of each arm before it is timed")
+    add("--warmup_steps", type=int, default=default.warmup_steps, help="before an arm is timed")
     add("--timed_steps", type=int, default=default.timed_steps, help="of an arm in a unit")
     add("--updates", type=int, help="applied updates before quality is measured")
     add("--num_batches", type=int, default=default.num_batches, help="loaded for each unit")

@@ -232,18 +232,14 @@ class Coordinator(threading.Thread):
 
     def _may_lease(self, member: Member, item: Item) -> bool:
         depth = self._options.prefetch + member.groups.size
-        is_free = member.is_ready and member.number != self._resting
-        if not (is_free and self._has_joined(member)):
-            return False
-        if self._leases.held(member.number) >= depth:
+        has_joined = self._counters.total_updates >= member.number * self._options.join_every
+        is_free = member.is_ready and has_joined and member.number != self._resting
+        if not is_free or self._leases.held(member.number) >= depth:
             return False
         if self._max_updates is None:
             return True
         to_come = self._num_to_come() + member.groups.would_begin(item)
         return self._counters.total_updates + to_come <= self._max_updates
-
-    def _has_joined(self, member: Member) -> bool:
-        return self._counters.total_updates >= member.number * self._options.join_every
 
     def _is_over(self) -> bool:
         return self._is_winding_down or self.is_out_of_time
