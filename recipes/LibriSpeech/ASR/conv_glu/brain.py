@@ -60,8 +60,8 @@ class ASR(Wav2letterBrain):
         )
         if batch.is_padding:
             return LossSum(losses.sum() * 0.0, 0)
-        used_frames = self.raw_modules["criterion"].used_frames(emissions, num_frames)
-        self.num_cut += (num_targets > used_frames).sum()
+        criterion: Any = self.raw_modules["criterion"]
+        self.num_cut += (num_targets > criterion.used_frames(emissions, num_frames)).sum()
         if stage != Stage.TRAIN:
             self.note_texts(batch, predictions["hypotheses"])
             return LossSum(losses.sum(), len(batch.id))
