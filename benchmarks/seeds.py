@@ -16,14 +16,17 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-METRICS = ("wer", "wer_p", "cer_p")
+TEXT = {"wer": "WER", "wer_p": "WER-P", "cer_p": "CER-P"}
+LANGUAGE_MODEL = {"loss": "loss", "perplexity": "perplexity"}
+"""Figures of a test set, of what recognises text and of what scores it, with their titles."""
+TEXT_LEGEND = "WER: upper case, no punctuation; WER-P, CER-P: as written; percent. "
 
 
 def train(run_file: str, seed: int, *, folder: Path, options: Sequence[str]) -> dict[str, Any]:
@@ -41,6 +44,7 @@ def report(name: str, command: str, records: Sequence[dict[str, Any]]) -> str:
     """Return the report in Markdown: how it was made, a row per seed, medians."""
     first = records[0]
     machine = first["machine"]
+    titles = _titles(next(iter(first["results"].values())))
     lines = [
         f"# {name}",
         "",
@@ -52,34 +56,37 @@ def report(name: str, command: str, records: Sequence[dict[str, Any]]) -> str:
         f"{first['threads']} threads",
         f"- parameters: {first['parameters']:,}; precision {first['precision']}",
         "",
-        "WER: upper case, no punctuation; WER-P, CER-P: as written; percent. Seconds are wall "
-        "clock; `wall` counts from the start of train.py to its end.",
+        (TEXT_LEGEND if titles is TEXT else "")
+        + "Seconds are wall clock; `wall` counts from the start of train.py to its end.",
         "",
     ]
     for test in first["results"]:
-        lines += [f"## {test}: {first['results'][test]['utterances']} utterances", ""]
-        lines += [
-            "| seed | WER | WER-P | CER-P | updates | prepare s | train s | test s | wall s |"
-        ]
-        lines += ["|--:|--:|--:|--:|--:|--:|--:|--:|--:|"]
-        rows = [_row(record, test) for record in records]
+        unit = "utterances" if titles is TEXT else "examples"
+        lines += [f"## {test}: {first['results'][test][unit]} {unit}", ""]
+        parts = ["seed", *titles.values(), "updates", "prepare s", "train s", "test s", "wall s"]
+        lines += [f"| {' | '.join(parts)} |", "|--:" * len(parts) + "|"]
+        rows = [_row(record, test, titles) for record in records]
         lines += [_line(str(r["seed"]), row) for r, row in zip(records, rows, strict=True)]
-        lines += [
-            _line("median", [statistics.median(column) for column in zip(*rows, strict=True)])
-        ]
-        lines += ["", "By category, median WER: " + _categories(records, test), ""]
+        lines += [_line("median", list(map(statistics.median, zip(*rows, strict=True))))]
+        lines += [""]
+        if titles is TEXT:
+            lines += ["By category, median WER: " + _categories(records, test), ""]
     return "\n".join(lines)
 
 
-def _row(record: dict[str, Any], test: str) -> list[float]:
+def _titles(results: Mapping[str, Any]) -> dict[str, str]:
+    return TEXT if "wer" in results else LANGUAGE_MODEL
+
+
+def _row(record: dict[str, Any], test: str, titles: Mapping[str, str]) -> list[float]:
     seconds = record["seconds"]
-    rates = [record["results"][test][metric] for metric in METRICS]
+    figures = [record["results"][test][name] for name in titles]
     parts = [seconds["prepare"], seconds["train"], seconds["test"], record["wall_s"]]
-    return [*rates, record["updates"], *parts]
+    return [*figures, record["updates"], *parts]
 
 
 def _line(label: str, row: Sequence[float]) -> str:
-    cells = [f"{value:.2f}" for value in row[:3]] + [f"{value:.0f}" for value in row[3:]]
+    cells = [f"{value:.2f}" for value in row[:-5]] + [f"{value:.0f}" for value in row[-5:]]
     return f"| {label} | " + " | ".join(cells) + " |"
 
 

@@ -5,8 +5,8 @@
 
 Checks: losses of half precision beside float32, both rules of loss scaling from a scale that is far
 too high, precision of each part, seconds and memory of a step of the full models, the criterion's
-share of it, and a few utterances learnt by heart. With two GPUs an overflow is placed on one rank.
-The exit code is 1 if a check fails. `--quick --device cpu` shows that the program works.
+share of it, a few utterances learnt by heart, and an overflow on one of two ranks, where there are
+two GPUs. The exit code is 1 if a check fails. `--quick --device cpu` shows that the program works.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from benchmarks import wav2letter_task as tasks
 from benchmarks.measuring import RESULTS, head, setting, table, write_report
 from benchmarks.wav2letter_ranks import overflow_on_one_rank
 from benchmarks.wav2letter_task import KINDS, SMALL, LetterPieces, Task
+from recipes.common.lengths import absolute
 from recipes.LibriSpeech.wav2letter.scaler import RetryScaler
 from recipes.LibriSpeech.wav2letter.training import Wav2letterBrain
 
@@ -100,9 +101,13 @@ def check_dtypes(args: argparse.Namespace) -> list[Row]:
     """Look at the numbers that reach each part under autocast."""
     precision = halves(args)[0]
     half = {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    fine = torch.float32
     wanted = {
-        "conv_glu": {"network.head": half},
-        "seq2seq_tds": {"encoder.out": half, "decoder.out": torch.float32},
+        "conv_glu": {"network.layers.0": half, "network.head": half, "criterion": fine},
+        "seq2seq_tds": {
+            **{"encoder.stages.0.conv": half, "encoder.stages.0.norm": fine, "encoder.out": half},
+            **{"decoder": fine, "decoder.out": fine},
+        },
     }
     rows = []
     for kind, layers in wanted.items():
@@ -150,7 +155,7 @@ def criterion_s(args: argparse.Namespace, brain: Wav2letterBrain, batch: Any) ->
         outputs = brain.compute_forward(batch, tasks.Stage.TRAIN)
     emissions: Tensor = outputs["emissions"].detach().requires_grad_()
     targets, lens = batch.tokens
-    counts = (lens * targets.shape[1]).round().long()
+    counts = absolute(lens, targets)
 
     def step() -> None:
         losses = brain.modules.criterion(emissions, outputs["num_frames"], targets, counts)
@@ -197,14 +202,14 @@ def check_by_heart(args: argparse.Namespace) -> list[Row]:
 
 
 def check_ranks(args: argparse.Namespace) -> list[Row]:
-    """Place an overflow on one of two GPUs: no hang, equal weights."""
-    if torch.cuda.device_count() < 2:
+    """Place an overflow on one of two ranks: no hang, equal weights."""
+    if args.device == "cuda" and torch.cuda.device_count() < 2:
         return [{"what": "two GPUs", "is_good": True, "seen": "not run: fewer than two GPUs"}]
-    del args
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    return [{"what": "two GPUs", **overflow_on_one_rank(port)}]
+    found = overflow_on_one_rank(port, args.device, halves(args)[0])
+    return [{"what": f"two ranks, {args.device}", **found}]
 
 
 CHECKS: dict[str, Callable[[argparse.Namespace], list[Row]]] = {

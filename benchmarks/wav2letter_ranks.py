@@ -1,4 +1,4 @@
-"""Two GPUs, one of which has an overflow: both try the update again and stay equal."""
+"""Two ranks, one of which has an overflow: both try the update again and stay equal."""
 
 from __future__ import annotations
 
@@ -13,30 +13,49 @@ from speechbrain.utils.run_opts import RunOptions
 from benchmarks import wav2letter_task as tasks
 from benchmarks.wav2letter_task import SMALL, LetterPieces, Task
 from recipes.common.distributed import distributed_session
+from recipes.LibriSpeech.wav2letter.scaler import RetryScaler
 
 NUM_UPDATES = 20
 BAD_UPDATE = 5
 
 
-def overflow_on_one_rank(port: int) -> dict[str, Any]:
-    """Train on two GPUs; return whether both repeated an update and ended alike."""
+def overflow_on_one_rank(port: int, device: str, precision: str) -> dict[str, Any]:
+    """Train on two ranks; return whether both repeated an update and ended alike.
+
+    Arguments
+    ---------
+    port : int
+        By which they meet.
+    device : str
+        "cuda": a GPU each; "cpu".
+    precision : str
+        "fp16" or "bf16".
+
+    Returns
+    -------
+    dict[str, Any]
+        `is_good`, and the `retries` of each rank.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(train_rank, args=(port, Path(folder)), nprocs=2)
+        arguments = port, device, precision, Path(folder)
+        torch.multiprocessing.spawn(train_rank, args=arguments, nprocs=2)
         first, second = (torch.load(Path(folder) / f"{n}.pt", weights_only=True) for n in (0, 1))
     is_equal = torch.equal(first["weights"], second["weights"])
     retries = [found["retries"] for found in (first, second)]
     return {"is_good": is_equal and retries[0] == retries[1] >= 1, "retries": str(retries)}
 
 
-def train_rank(number: int, port: int, folder: Path) -> None:
-    """Train on one GPU of two; rank 1 has an infinite gradient in one update."""
+def train_rank(number: int, port: int, device: str, precision: str, folder: Path) -> None:
+    """Train on one rank of two; rank 1 has an infinite gradient in one update."""
     os.environ.update(RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE="2")
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    with distributed_session(RunOptions()) as run_opts:
+    torch.set_num_threads(1)
+    with distributed_session(RunOptions(device="cpu" if device == "cpu" else None)) as run_opts:
         options = {"distributed_backend": run_opts.distributed_backend}
-        device = f"cuda:{number}"
-        task = Task("conv_glu", device, "fp16", sizes=SMALL["conv_glu"], run_opts=options)
+        place = f"cuda:{number}" if device == "cuda" else device
+        task = Task("conv_glu", place, precision, sizes=SMALL["conv_glu"], run_opts=options)
         brain = tasks.make_brain(task, is_distributed=True)
+        brain.use_scaler(RetryScaler())  # in bf16 too, which has none otherwise
         rows = tasks.made_up(8, seconds=1.0, seed=number)
         batches = tasks.batches_of(rows, 4, LetterPieces(has_end=False))
         tasks.train(brain, batches, BAD_UPDATE)

@@ -24,7 +24,15 @@ from recipes.common.asynchronous import NoLog
 from recipes.LibriSpeech.ASR.conv_glu import brain as conv_glu
 from recipes.LibriSpeech.ASR.seq2seq_tds import brain as seq2seq_tds
 from recipes.LibriSpeech.wav2letter.phases import Phases
-from recipes.LibriSpeech.wav2letter.tokens import LETTERS, letter_tokens, pack, unpack
+from recipes.LibriSpeech.wav2letter.pieces import END
+from recipes.LibriSpeech.wav2letter.tokens import (
+    LETTERS,
+    REPLABEL,
+    SEPARATOR,
+    TokenSet,
+    letter_tokens,
+    pack,
+)
 from recipes.LibriSpeech.wav2letter.training import Wav2letterBrain
 
 RATE_HZ = 16000
@@ -45,23 +53,20 @@ class LetterPieces:
     """Letters as tokens of both recipes: with labels for ASG, with an end for the decoder."""
 
     def __init__(self, *, has_end: bool) -> None:
-        self.tokens = [*letter_tokens().names, *(["</s>"] if has_end else [])]
-        self.has_end = has_end
+        self._tokens = TokenSet((*letter_tokens().names, *([END] if has_end else [])))
+
+    def __len__(self) -> int:
+        return len(self._tokens)
 
     def encode(self, text: str, *, is_training: bool = False) -> list[int]:
         """Return the tokens of a text."""
         del is_training
-        letters = ["|", *text.lower().replace(" ", "|"), "|"]
-        return [self.tokens.index(token) for token in pack(letters, 2)]
+        letters = f"{SEPARATOR}{text}{SEPARATOR}".lower().replace(" ", SEPARATOR)
+        return [self._tokens.index(token) for token in pack(letters, REPLABEL)]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Return the texts of paths or token sequences."""
-        texts = []
-        for row in rows:
-            kept = [i for place, i in enumerate(row) if place == 0 or i != row[place - 1]]
-            letters = "".join(unpack([self.tokens[i] for i in kept], 2))
-            texts.append(" ".join(letters.replace("|", " ").upper().split()))
-        return texts
+        return [" ".join(self._tokens.words_of_path(row)).upper() for row in rows]
 
 
 @dataclass
@@ -153,7 +158,7 @@ def make_brain(task: Task, *, is_distributed: bool = False) -> Wav2letterBrain:
     kind, path = KINDS[task.kind]
     has_end = task.kind == "seq2seq_tds"
     tokens = LetterPieces(has_end=has_end)
-    sizes = {"num_tokens": len(tokens.tokens), **task.sizes}
+    sizes = {"num_tokens": len(tokens), **task.sizes}
     with (RECIPES / path).open(encoding="utf-8") as file:
         model = load_hyperpyyaml(file, sizes)
     search = model["greedy_search" if has_end else "viterbi"]

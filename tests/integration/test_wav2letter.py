@@ -1,6 +1,7 @@
 """The small wav2letter recipes from their command, on a minute of made-up speech."""
 
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,28 @@ from tests.integration.commands import log_rows, run, run_json, train_command
 
 pytestmark = pytest.mark.multiproc
 RECIPES = "recipes/LibriSpeech/ASR"
-COMMON = {"corpus.hours": 0.02, "corpus.num_jobs": 1, "max_updates": 4}
-SMALL = {
-    "conv_glu": {"model.channels": "[8, 8]", "model.kernels": "[5, 5]", "model.hidden": 8},
-    "seq2seq_tds": {"vocab_size": 60, "model.tds_channels": "[2, 2, 2]", "model.decoder_size": 16},
+CORPUS = {"corpus.hours": 0.02, "corpus.num_jobs": 1, "vocab_size": 60}
+LETTERS = {"model.channels": "[8, 8]", "model.kernels": "[5, 5]", "model.hidden": 8}
+TINY = {
+    "conv_glu": LETTERS,
+    "lexicon_free": LETTERS,
+    "seq2seq_tds": {"model.tds_channels": "[2, 2, 2]", "model.decoder_size": 16},
 }
+TOKENS = {"conv_glu": ("letters_2", 30), "seq2seq_tds": ("pieces_60", 58)}
+"""Folder and number of the tokens."""
+MAX_PEAK_MIB = 1536
+PEAK = (
+    "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); "
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(code)"
+)
+"""Runs a command and tells the memory of its largest process, in KiB."""
+
+
+def options_of(name: str, work: Path, **options: object) -> dict[str, object]:
+    found = {**CORPUS, **options, "work_folder": work}
+    if name != "seq2seq_tds":
+        del found["vocab_size"]
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -23,23 +41,28 @@ def work(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(("name", "precision"), [("conv_glu", "bf16"), ("seq2seq_tds", "fp32")])
-def test_small_recipe_prepares_trains_and_tests(work, tmp_path, name, precision):
-    options = {**COMMON, **SMALL[name], "work_folder": work, "precision": precision}
-    run(train_command(f"{RECIPES}/{name}/hparams/small.yaml", tmp_path, **options)).check()
+def test_small_recipe_prepares_trains_an_epoch_and_tests_within_its_memory(
+    work, tmp_path, name, precision
+):
+    options = options_of(name, work, num_epochs=1, precision=precision)
+    command = train_command(f"{RECIPES}/{name}/hparams/small.yaml", tmp_path, **options)
+    done = run([sys.executable, "-c", PEAK, *command]).check()
+    assert int(done.err.splitlines()[-1]) / 1024 < MAX_PEAK_MIB
     record = run_json(tmp_path)
-    assert (record["precision"], record["updates"]) == (precision, 4)
+    assert record["precision"] == precision
+    assert record["updates"] == record["train_data"]["num_batches"] > 1
     assert set(record["results"]) == {"test-clean", "test-other"}
     assert record["results"]["test-clean"]["wer"] > 0
     assert math.isfinite(log_rows(tmp_path)[-1]["loss"])
     assert (tmp_path / "alignments" / "test-other.txt").is_file()
-    assert len((work / ("letters_2" if name == "conv_glu" else "pieces_60") / "tokens.txt")
-               .read_text().splitlines()) == (30 if name == "conv_glu" else 58)  # fmt: skip
+    folder, num_tokens = TOKENS[name]
+    assert len((work / folder / "tokens.txt").read_text().splitlines()) == num_tokens
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["conv_glu", "seq2seq_tds"])
+@pytest.mark.parametrize("name", TINY)
 def test_small_recipe_trains_by_processes_without_locks_and_by_ranks(work, tmp_path, name):
-    options = {**COMMON, **SMALL[name], "work_folder": work, "device": "cpu"}
+    options = options_of(name, work, **TINY[name], max_updates=4, device="cpu")
     path = f"{RECIPES}/{name}/hparams/small_hogwild.yaml"
     command = train_command(path, tmp_path / "hogwild", **options)
     command[command.index("train.py")] = "train_hogwild.py"

@@ -79,8 +79,7 @@ class ASG(torch.nn.Module):
         Tensor
             [B] float32 (float64 for float64 emissions), >= 0.
         """
-        if not self.use_lengths:
-            num_frames = torch.full_like(num_frames, emissions.shape[1])
+        num_frames = self.used_frames(emissions, num_frames)
         with torch.autocast(emissions.device.type, enabled=False):
             num_targets = torch.minimum(num_targets, num_frames)
             full = all_paths(emissions, self.transitions, num_frames)
@@ -94,6 +93,10 @@ class ASG(torch.nn.Module):
                 )
             kind = torch.float64 if emissions.dtype == torch.float64 else torch.float32
             return ((full - aligned) * self._scales(num_targets)).to(kind)
+
+    def used_frames(self, emissions: Tensor, num_frames: Tensor) -> Tensor:
+        """Return [B] frames that count: each utterance's own, or those of the padded emissions."""
+        return num_frames if self.use_lengths else torch.full_like(num_frames, emissions.shape[1])
 
     def _scales(self, num_targets: Tensor) -> Tensor:
         power = {"none": 0.0, "target": -1.0, "target_sqrt": -0.5}[self.scale]

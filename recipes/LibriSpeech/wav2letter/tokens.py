@@ -113,6 +113,11 @@ class TokenSet:
         """The index of each name."""
         return {name: place for place, name in enumerate(self.names)}
 
+    @cached_property
+    def letters(self) -> frozenset[str]:
+        """The names that words are spelled with: neither separator nor repetition label."""
+        return frozenset(self.names) - {self.separator, *labels(self.replabel)}
+
     def index(self, name: str) -> int:
         """Return the index of a token.
 
@@ -160,7 +165,7 @@ class TokenSet:
         list[int] | None
             Indexes, without the separator.
         """
-        if not set(word) <= self.places.keys() - set(labels(self.replabel)):
+        if not self.letters.issuperset(word):
             return None
         return [self.places[name] for name in pack(word, self.replabel)]
 

@@ -13,10 +13,12 @@ from typing import Any
 
 import torch
 from speechbrain import Stage
+from speechbrain.utils.logger import get_logger
 from torch import Tensor
 from torch.optim import Optimizer
 
 from recipes.common.brain import StampedeBrain
+from recipes.common.distributed import all_reduce_sum
 from recipes.common.loss import LossSum
 from recipes.common.reporting import merge_scores, report_recognition
 from recipes.common.scoring import METRICS, TextScores
@@ -25,6 +27,8 @@ from recipes.LibriSpeech.wav2letter.phases import EpochPlan
 from recipes.LibriSpeech.wav2letter.scaler import RetryScaler
 
 POLICIES = ("torch", "w2l")
+
+logger = get_logger(__name__)
 
 
 class Wav2letterBrain(StampedeBrain):
@@ -150,6 +154,7 @@ class Wav2letterBrain(StampedeBrain):
         """Set up the stage's scores; in training take the plan of the epoch."""
         self.epoch = self.epoch if epoch is None else epoch
         self.scores = TextScores()
+        self.num_empty = 0
         if stage != Stage.TRAIN:
             return
         self.plan = self.hparams.phases.at(self.epoch)
@@ -165,7 +170,8 @@ class Wav2letterBrain(StampedeBrain):
                 state["momentum_buffer"].zero_()
 
     def note_texts(self, batch: Any, hypotheses: Sequence[Sequence[int]]) -> None:
-        """Keep what was recognised in a batch of validation or test."""
+        """Keep what was recognised in a batch of validation or test; count what was not."""
+        self.num_empty += sum(not row for row in hypotheses)
         self.scores.append(
             batch.id,
             references=batch.text,
@@ -177,4 +183,14 @@ class Wav2letterBrain(StampedeBrain):
         """Merge the ranks' scores and log them; after validation choose the checkpoint."""
         if stage == Stage.TRAIN:
             return
-        report_recognition(self, stage, merge_scores(self, stage_loss))
+        num_empty = int(all_reduce_sum(torch.tensor(self.num_empty)))
+        figures = merge_scores(self, stage_loss, num_empty=num_empty)
+        if stage == Stage.TEST and num_empty:
+            logger.warning(
+                "%s: %d of %d utterances have no hypothesis; widen the beam, raise its threshold "
+                "or max_attention_shift, or train longer.",
+                self.test_set,
+                num_empty,
+                self.results["utterances"],
+            )
+        report_recognition(self, stage, figures)

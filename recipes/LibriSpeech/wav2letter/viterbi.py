@@ -3,13 +3,8 @@
 Axes: B utterances, T frames, N tokens.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
-
-Search = Callable[[Tensor, Tensor, Tensor], list[list[int]]]
-"""From emissions [B, T, N], frames [B] and transitions [N, N] to a path of tokens each."""
 
 
 def viterbi(emissions: Tensor, num_frames: Tensor, transitions: Tensor) -> list[list[int]]:

@@ -7,6 +7,8 @@ import torch
 
 from benchmarks import asg, wav2letter_gpu
 
+QUICK = ["--quick", "--device", "cpu"]
+
 
 def test_criterion_equals_the_loop(tmp_path):
     sizes = ["--batch", "2", "--frames", "40", "--tokens", "6", "--length", "9"]
@@ -25,14 +27,21 @@ def test_criterion_equals_the_loop(tmp_path):
 
 def test_checks_for_gpus_run_on_cpu_in_small(tmp_path, monkeypatch):
     monkeypatch.setattr(wav2letter_gpu, "MAX_APART", 1.0)  # of six updates
-    options = ["--quick", "--device", "cpu", "--results", str(tmp_path)]
-    assert wav2letter_gpu.main(options) == 0
+    monkeypatch.delitem(wav2letter_gpu.CHECKS, "An overflow on one rank")  # see below
+    assert wav2letter_gpu.main([*QUICK, "--results", str(tmp_path)]) == 0
     (path,) = tmp_path.glob("*-wav2letter-cpu.json")
     checks = json.loads(path.read_text())["checks"]
-    assert len(checks) == 6
+    assert len(checks) == 5
     dtypes = [row["seen"] for row in checks["Precision of each part"]]
     assert "torch.bfloat16" in dtypes[0]
     assert checks["Scales that begin too high"][0]["updates"] == 6
+
+
+@pytest.mark.slow
+@pytest.mark.multiproc
+def test_overflow_on_one_rank_is_tried_again_on_two_cpu_ranks():
+    (row,) = wav2letter_gpu.check_ranks(wav2letter_gpu.parse(QUICK))
+    assert row == {"what": "two ranks, cpu", "is_good": True, "retries": "[1, 1]"}
 
 
 @pytest.mark.gpu

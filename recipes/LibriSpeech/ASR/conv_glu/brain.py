@@ -49,10 +49,10 @@ class ASR(Wav2letterBrain):
     def compute_objectives(self, predictions: dict[str, Any], batch: Any, stage: Stage) -> LossSum:
         """Return ASG's loss, summed over utterances; in VALID and TEST keep the texts."""
         targets, target_lens = batch.tokens  # [B, L]
-        num_frames, num_targets = predictions["num_frames"], absolute(target_lens, targets)
-        self.num_cut += (num_targets > num_frames).sum()
+        emissions, num_frames = predictions["emissions"], predictions["num_frames"]
+        num_targets = absolute(target_lens, targets)
         losses = self.modules.criterion(
-            predictions["emissions"],
+            emissions,
             num_frames,
             targets,
             num_targets,
@@ -60,6 +60,8 @@ class ASR(Wav2letterBrain):
         )
         if batch.is_padding:
             return LossSum(losses.sum() * 0.0, 0)
+        criterion: Any = self.raw_modules["criterion"]
+        self.num_cut += (num_targets > criterion.used_frames(emissions, num_frames)).sum()
         if stage != Stage.TRAIN:
             self.note_texts(batch, predictions["hypotheses"])
             return LossSum(losses.sum(), len(batch.id))

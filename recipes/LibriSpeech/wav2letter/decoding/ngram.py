@@ -31,7 +31,7 @@ class NGramModel(LanguageModel):
     ---------
     path : str | Path
         `.arpa` or `.arpa.gz`. A model of many millions of n-grams is read faster from KenLM's
-        binary form, see `kenlm.KenLMModel`.
+        binary form, see `kenlm_model.KenLMModel`.
     tokens : Sequence[str]
         V tokens in the order of the acoustic model.
     cache_bytes : int

@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from data_prepare.files import atomic_path
 from recipes.LibriSpeech.wav2letter.decoding.lexicon_file import Lexicon
 from recipes.LibriSpeech.wav2letter.pieces import named
-from recipes.LibriSpeech.wav2letter.tokens import TokenSet
+from recipes.LibriSpeech.wav2letter.tokens import TokenSet, pack
 
 _PLAIN_WORD = re.compile(r"[a-z']+")
+_KNOWN_WORDS = 1 << 18  # spelled once, as the text has 800 million words, most of them again
 
 
 def letter_lexicon(words: Iterable[str], tokens: TokenSet) -> tuple[Lexicon, list[str]]:
@@ -143,15 +145,13 @@ def letter_line(text: str, tokens: TokenSet) -> str:
 
     Letters that are no tokens are dropped, and words that have no others.
     """
-    words = ("".join(c for c in word if tokens.spell(c) is not None) for word in text.split())
-    spelled = (tokens.spell(word) for word in words if word)
-    names = (
-        name
-        for word in spelled
-        if word
-        for name in (*(tokens.names[token] for token in word), tokens.separator)
-    )
-    return " ".join(names)
+    return " ".join(filter(None, (_spelled(word, tokens) for word in text.split())))
+
+
+@lru_cache(maxsize=_KNOWN_WORDS)
+def _spelled(word: str, tokens: TokenSet) -> str:
+    kept = "".join(letter for letter in word if letter in tokens.letters)
+    return " ".join((*pack(kept, tokens.replabel), tokens.separator)) if kept else ""
 
 
 def piece_lines(texts: Iterable[str], processor: Any) -> Iterator[str]:

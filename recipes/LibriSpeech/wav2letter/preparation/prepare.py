@@ -8,8 +8,9 @@ From a corpus that `data_prepare.librispeech` has prepared, written to the out f
 
 - `tokens.txt`: letters; `lexicon_train.txt`: words of the training and validation splits;
 - `text/<split>.txt`: transcripts in lower case; `letters/<split>.txt`: the same in letters;
-- with an ARPA model of words: `lm/words.arpa` in lower case, `lexicon.txt` of its unigrams, and
-  `oov/<test split>.{inv,oov}`: ids of utterances without and with words outside that lexicon;
+- with an ARPA model of words: `lm/words.arpa` in lower case, `lexicon.txt` of its unigrams and of
+  extra words, and `oov/<test split>.{inv,oov}`: ids of utterances without and with words outside
+  that lexicon;
 - with text: `lm/words.txt` and `lm/letters.txt`, shuffled, and `lm/frequent.txt`: its words that
   come ten times or more;
 - with a SentencePiece model: `piece_tokens.txt`, `lexicon_pieces.txt` with the ten best
@@ -68,6 +69,7 @@ def prepare_decoding(  # noqa: PLR0913 - the options of the command, all by keyw
     test_splits: tuple[str, ...] = ("test-clean", "test-other"),
     lm_text: tuple[str, ...] = (),
     arpa: str | None = None,
+    extra_words: str | None = None,
     pieces_model: str | None = None,
     download_folder: str | None = None,
 ) -> Path:
@@ -89,6 +91,9 @@ def prepare_decoding(  # noqa: PLR0913 - the options of the command, all by keyw
         Text files for language models, one sentence a line, plain or .gz.
     arpa : str | None
         A model of words, plain or .gz.
+    extra_words : str | None
+        Text file of words that the decoder's lexicon gets besides those of the model; the model
+        scores them as unknown.
     pieces_model : str | None
         SentencePiece model of the acoustic model's word pieces.
     download_folder : str | None
@@ -103,11 +108,17 @@ def prepare_decoding(  # noqa: PLR0913 - the options of the command, all by keyw
     Raises
     ------
     ValueError
-        If the folder holds what was made with other options, or a split lacks.
+        If the folder holds what was made with other options, a split lacks, or there are extra
+        words but no model of words.
     """
     if download_folder is not None:
         lm_text = lm_text or (str(fetch(LM_TEXT, download_folder)),)
         arpa = arpa or str(fetch(FOUR_GRAM, download_folder))
+    if extra_words is not None and arpa is None:
+        raise ValueError(
+            f"prepare: extra_words is {extra_words}, but there is no model of words; expected one, "
+            "as its words make the lexicon; give --arpa or --download_folder."
+        )
     corpus = PreparedCorpus.load(Path(shards_folder))
     splits = {
         name: ShardIndex.load(corpus.split(name))
@@ -123,7 +134,8 @@ def prepare_decoding(  # noqa: PLR0913 - the options of the command, all by keyw
     stages = Stages(work.out, options | {"train": train_splits, "valid": valid_splits})
     stages.run("letters", work.letters)
     if arpa is not None:
-        stages.run("words", lambda: work.words(Path(arpa)), inputs=[arpa])
+        extra = () if extra_words is None else (extra_words,)
+        stages.run("words", lambda: work.words(Path(arpa), extra), inputs=[arpa, *extra])
     if lm_text:
         stages.run("text", lambda: work.text(lm_text), inputs=lm_text)
     if pieces_model is not None:
@@ -153,9 +165,11 @@ class _Work:
         write_lexicon(self.out / "lexicon_train.txt", lexicon)
         return {"words": len(lexicon), "words with other letters": odd[:20]}
 
-    def words(self, arpa: Path) -> dict[str, Any]:
+    def words(self, arpa: Path, extra_words: tuple[str, ...]) -> dict[str, Any]:
         """Write a model of words in lower case, its lexicon, and the lists of test utterances."""
-        lexicon, odd = letter_lexicon(lower_arpa(arpa, self.out / "lm/words.arpa"), self.tokens)
+        words = lower_arpa(arpa, self.out / "lm/words.arpa")
+        words += [word for line in read_texts(extra_words) for word in line.split()]
+        lexicon, odd = letter_lexicon(words, self.tokens)
         write_lexicon(self.out / "lexicon.txt", lexicon)
         counts: dict[str, Any] = {"words": len(lexicon), "words with other letters": odd[:20]}
         for name in self.tested:

@@ -11,6 +11,7 @@ from speechbrain import Stage
 from speechbrain.dataio.batch import PaddedBatch
 from torch.optim import SGD
 
+from recipes.common.lengths import absolute
 from recipes.LibriSpeech.ASR.conv_glu import brain as conv_glu
 from recipes.LibriSpeech.ASR.lexicon_free import brain as lexicon_free
 from recipes.LibriSpeech.ASR.seq2seq_tds import brain as seq2seq_tds
@@ -154,7 +155,7 @@ def test_first_epoch_of_letters_has_linear_targets(make):
         losses.append(loss_of(brain, make_batch()).total.item())
     outputs = brain.compute_forward(make_batch(), Stage.TRAIN)
     targets, lens = make_batch().tokens
-    counts = (lens * targets.shape[1]).round().long()
+    counts = absolute(lens, targets)
     arguments = outputs["emissions"], outputs["num_frames"], targets, counts
     expected = [
         float(brain.modules.criterion(*arguments, linear).sum()) for linear in (True, False)
@@ -172,6 +173,28 @@ def test_letters_cut_targets_longer_than_their_frames(make, caplog):
     assert int(brain.num_cut) == 2
     brain.on_stage_end(Stage.TRAIN, 1.0, 1)
     assert "2 targets have more tokens than frames" in caplog.text
+
+
+def test_letters_are_cut_to_the_padded_frames_in_the_way_of_the_original(make):
+    brain = make(conv_glu.ASR)
+    batch = make_batch()
+    outputs = brain.compute_forward(batch, Stage.TRAIN)
+    outputs["num_frames"] = torch.tensor([1, 1, 2])
+    brain.modules.criterion.use_lengths = False
+    brain.compute_objectives(outputs, batch, Stage.TRAIN)
+    assert int(brain.num_cut) == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_utterances_without_hypothesis_are_counted_and_told(make, kind, caplog):
+    brain = make(kind)
+    brain.modules.eval()
+    brain.hparams.test_search = lambda *arguments: [[1], [], []]
+    brain.on_stage_start(Stage.TEST)
+    loss_of(brain, make_batch(), Stage.TEST)
+    brain.on_stage_end(Stage.TEST, 1.0)
+    assert brain.results["num_empty"] == 2
+    assert "test: 2 of 3 utterances have no hypothesis; widen the beam" in caplog.text
 
 
 def test_window_holds_for_its_epochs_only(make):

@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from recipes.common.yaml_tree import new_yaml
+from recipes.LibriSpeech.wav2letter.attention import AttentionDecoder
 from recipes.LibriSpeech.wav2letter.tds import TDSBlock, TDSEncoder, UtteranceNorm
+from tests.conftest import ROOT
 
-FULL = {"width": 80, "channels": [10, 14, 18], "num_blocks": [2, 3, 6], "out_size": 1024}
+YAML = ROOT / "recipes/LibriSpeech/ASR/seq2seq_tds/hparams/model/tds.yaml"
 SMALL = {"width": 8, "channels": [2, 3, 4], "num_blocks": [1, 1, 1], "out_size": 10}
 
 
@@ -19,14 +22,24 @@ def encoder(**options) -> TDSEncoder:
     return TDSEncoder(**SMALL, dropout=0.0, **options).eval()
 
 
-def test_full_encoder_has_the_parameters_of_the_original():
+def test_full_model_has_the_parameters_of_the_original():
+    sizes = new_yaml().load(YAML.read_text(encoding="utf-8"))
     with torch.device("meta"):
-        model = TDSEncoder(**FULL, dropout=0.2)
+        model = TDSEncoder(
+            width=sizes["num_filters"],
+            channels=sizes["tds_channels"],
+            num_blocks=sizes["tds_blocks"],
+            out_size=2 * sizes["decoder_size"],
+            dropout=sizes["dropout"],
+        )
+        decoder = AttentionDecoder(num_tokens=sizes["num_tokens"], size=sizes["decoder_size"])
     assert [numel(stage.conv) for stage in model.stages] == [220, 2954, 5310]
     blocks = [numel(stage.blocks[0]) for stage in model.stages]
     assert blocks == [1_283_714, 2_515_174, 4_156_906]
     assert numel(model.out) == 1_475_584
     assert numel(model) == 36_538_460
+    assert numel(decoder) == 11_824_398
+    assert numel(model) + numel(decoder) == 48_362_858
 
 
 @pytest.mark.parametrize(("frames", "outputs"), [(1, 1), (8, 1), (9, 2), (100, 13), (1500, 188)])

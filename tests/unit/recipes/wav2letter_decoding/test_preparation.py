@@ -89,6 +89,20 @@ def test_word_model_is_lowered_and_divides_the_test_set(shards, tmp_path):
     assert lines_of(tmp_path / "oov" / "test.oov") == ["utt-1"]
 
 
+def test_extra_words_join_the_lexicon_of_the_word_model(shards, tmp_path):
+    source, extra = tmp_path / "words.arpa", tmp_path / "extra.txt"
+    source.write_text(ARPA)
+    extra.write_text("Zebra\nnoirtier's hello\n")
+    options = {"arpa": str(source), "extra_words": str(extra), **SPLITS}
+    prepare_decoding(shards, tmp_path / "out", **options)
+    lexicon = read_lexicon(tmp_path / "out" / "lexicon.txt")
+    assert lexicon.keys() == {"hello", "book", "zebra", "noirtier's"}
+    assert lexicon["zebra"] == [["z", "e", "b", "r", "a", "|"]]
+    assert not lines_of(tmp_path / "out" / "oov" / "test.oov")
+    with pytest.raises(ValueError, match="there is no model of words"):
+        prepare_decoding(shards, tmp_path / "out", extra_words=str(extra), **SPLITS)
+
+
 def test_text_is_cleaned_spelled_and_counted(shards, tmp_path):
     source = tmp_path / "text.txt"
     source.write_text("HELLO  WORLD\n\nGOOD 2 DAY\n" + "GOOD\n" * 9)
