@@ -15,7 +15,6 @@ a CPU the seconds are those of this process's CPU time, so that other processes 
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -24,7 +23,7 @@ from typing import Any
 import torch
 
 from benchmarks.measuring import RESULTS, head, setting, table, write_report
-from benchmarks.rnnt_loss import peak_mib, reset_peak
+from benchmarks.rnnt_measuring import now, peak_mib, reset_peak
 from benchmarks.rnnt_task import Stages, make_batch, make_brain, train_on
 
 PACKAGES = ("torch", "torchaudio", "speechbrain")
@@ -51,25 +50,17 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def wait(brain: Any) -> float:
-    """Return the time, once the device is idle."""
-    if brain.device_type == "cuda":
-        torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
-
-
 def measure(mode: str, shape: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return speed, memory, stages and the profiler's top entries of one way."""
     with tempfile.TemporaryDirectory() as folder:
         own = {} if mode == "reference" else {"precision": options.precision, "loss": options.loss}
         own = {key: value for key, value in own.items() if value is not None}
         brain = make_brain(options.model, mode, Path(folder), num_threads=options.threads, **own)
-        is_cuda = brain.device_type == "cuda"
+        device = brain.device_type
         batches = [
             make_batch(
                 options.batch, shape=shape, vocab_size=brain.hparams.vocab_size, seed=seed,
-                pin=is_cuda,
+                pin=device == "cuda",
             )
             for seed in range(NUM_BATCHES)
         ]  # fmt: skip
@@ -77,15 +68,15 @@ def measure(mode: str, shape: str, options: argparse.Namespace) -> dict[str, Any
         seconds, before = [], 0.0
         for number in range(options.warmup + options.updates):
             if number == options.warmup:
-                before = reset_peak("cuda" if is_cuda else "cpu")
-            begun = wait(brain)
+                before = reset_peak(device)
+            begun = now(device)
             train_on(brain, batches[number % NUM_BATCHES], micro_batch=micro)
-            seconds.append(wait(brain) - begun)
+            seconds.append(now(device) - begun)
         used = seconds[options.warmup :]
         found = {
             "mode": mode,
             "shape": shape,
-            "device": torch.cuda.get_device_name() if is_cuda else "cpu",
+            "device": torch.cuda.get_device_name() if device == "cuda" else device,
             "precision": brain.precision,
             "loss": brain.hparams.loss,
             "micro_batch": micro,
@@ -93,7 +84,7 @@ def measure(mode: str, shape: str, options: argparse.Namespace) -> dict[str, Any
             "all_s": used,
             "utterances_per_s": options.batch / median(used),
             "before_mib": before,
-            "peak_mib": peak_mib("cuda" if is_cuda else "cpu"),
+            "peak_mib": peak_mib(device),
             "loss_value": brain.mean_train_loss(),
         }
         found["stages_s"] = stages_of(brain, batches[0], micro)
@@ -111,12 +102,11 @@ def stages_of(brain: Any, batch: Any, micro_batch: int) -> dict[str, float]:
 
 def top_of(brain: Any, batch: Any, micro_batch: int) -> list[dict[str, Any]]:
     """Return what takes most time of its own, by the profiler."""
-    is_cuda = brain.device_type == "cuda"
     with torch.profiler.profile() as profile:
         for _ in range(NUM_PROFILED):
             train_on(brain, batch, micro_batch=micro_batch)
-        wait(brain)
-    name = "self_device_time_total" if is_cuda else "self_cpu_time_total"
+        now(brain.device_type)
+    name = "self_device_time_total" if brain.device_type == "cuda" else "self_cpu_time_total"
     events = sorted(profile.key_averages(), key=lambda event: -getattr(event, name))
     total = sum(getattr(event, name) for event in events)
     return [
