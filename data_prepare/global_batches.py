@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from data_prepare.cursor import ranks_in_use
 from data_prepare.global_plan import GlobalBatchOptions, GlobalBatchPlanner
 from data_prepare.index import ShardIndex
 from data_prepare.sequence import BatchSequence
@@ -86,7 +85,7 @@ class GlobalBatchLoader(ShardLoader):
         **workers: Any,
     ):
         check_options(None, rank=rank, world_size=world_size)
-        ranks = _number_of_ranks(world_size)
+        ranks = world_size or ranks_in_use()[1]
         micro_batch = micro_batch or max(1, global_batch // ranks)
         if global_batch % (micro_batch * ranks):
             raise ValueError(
@@ -124,11 +123,3 @@ class GlobalBatchLoader(ShardLoader):
     def updates_per_epoch(self) -> int:
         """Global batches of a pass."""
         return self.planner.num_updates
-
-
-def _number_of_ranks(world_size: int | None) -> int:
-    if world_size is not None:
-        return world_size
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size()
-    return 1

@@ -6,6 +6,7 @@ python -m pytest -m gpu tests/unit/recipes/transducer/test_gpu.py
 import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml
+from speechbrain import Stage
 
 from benchmarks.rnnt_loss import make_inputs
 from benchmarks.rnnt_task import make_batch, make_brain, train_on
@@ -88,8 +89,6 @@ def test_half_precision_is_close_to_fp32(tmp_path, precision):
         brain.modules.predictor.dec_rnn.lstm.dropout = 0.0
         torch.manual_seed(0)
         with brain.training_ctx:
-            from speechbrain import Stage
-
             outputs = brain.compute_forward(batch, Stage.TRAIN)
         outputs["losses"].mean().backward()
         grad = brain.modules.encoder.pre_rnn.lstm.weight_ih_l0.grad.flatten()
