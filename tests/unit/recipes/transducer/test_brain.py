@@ -115,17 +115,17 @@ def test_search_results_are_in_the_order_of_the_batch(split, tmp_path):
 
 
 def test_validation_sees_utterances_as_they_are(split, tmp_path):
-    options = {"speed_perturb": None, "spec_augment": None}
+    options = {"speed": "[1.0, 1.0]", "freq_masks": 0, "time_masks": 0}
     made = [
         make_brain(split, tmp_path / name, **own)
         for name, own in (("augmented", {}), ("plain", options))
     ]
     found = {Stage.VALID: [], Stage.TRAIN: []}
-    for brain, train_set, _ in made:
+    for brain, _, valid_set in made:
         brain.modules.eval()
         for stage, losses in found.items():
             with torch.no_grad():
-                losses.append(brain.compute_forward(train_set.fetch(0), stage)["losses"])
+                losses.append(brain.compute_forward(valid_set.fetch(0), stage)["losses"])
     assert torch.equal(*found[Stage.VALID])
     assert not torch.equal(*found[Stage.TRAIN])
 
