@@ -6,7 +6,8 @@
 Parts alone, as they are, compiled and as CUDA graphs, with the search of dev-clean's 2,703
 utterances and one update of 49 million parameters (`benchmarks.rnnt_parts`); joint and loss alone
 at the benchmark's usual and at its largest shape; throughput of the recipe against the reference's
-way at micro-batches of 192 and 512, by each precision and loss.
+way and against itself with padding at micro-batches of 192 and 512, by each precision and loss; the
+loader by itself.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import rnnt_loss, rnnt_parts, rnnt_throughput
+from benchmarks import rnnt_loading, rnnt_loss, rnnt_parts, rnnt_throughput
 from benchmarks.measuring import RESULTS
 
 WAYS = (("bf16", "packed"), ("bf16", "triton"), ("fp16", "triton"))
@@ -44,10 +45,11 @@ def main(argv: Sequence[str]) -> int:
         rnnt_loss.main([*words, "--name", f"rnnt-loss-gpu-{name}"])
     for batch in batches:
         for number, (precision, loss) in enumerate(ways):
-            modes = ["reference", "fast"] if number == 0 else ["fast"]
+            modes = ["reference", "padded", "fast"] if number == 0 else ["fast"]
             words = ["--batch", str(batch), "--modes", *modes, "--precision", precision]
             words += ["--loss", loss, "--updates", updates, *out]
             rnnt_throughput.main([*words, "--name", f"rnnt-gpu-{batch}-{precision}-{loss}"])
+    rnnt_loading.main(["--workers", "16", "--hours", "1" if options.quick else "4", *out])
     return 0
 
 
