@@ -59,13 +59,6 @@ class EncoderAndPredictor(nn.Module):
         return self.encoder(feats, num_frames)[0], self.predictor(tokens)
 
 
-class CompiledKernels(RowKernels):
-    """The elementwise work on rows, compiled."""
-
-    scores = torch.compile(RowKernels.scores)
-    grads_ = torch.compile(RowKernels.grads_)
-
-
 def compare(name: str, ways: dict[str, Callable[[], Any]], options: argparse.Namespace) -> Row:
     """Return the milliseconds of each way of a part."""
     row: Row = {"part": name}
@@ -120,9 +113,12 @@ def joint_and_loss(batch: int, options: argparse.Namespace) -> Row:
     def act(loss: Any) -> None:
         loss(inputs).mean().backward()
 
+    kernels = RowKernels()
+    kernels.scores = torch.compile(kernels.scores)  # type: ignore[method-assign]
+    kernels.grads_ = torch.compile(kernels.grads_)  # type: ignore[method-assign]
     ways = {
         "as it is": PackedLoss(options.chunk_rows, RowKernels(), solve),
-        "compiled": PackedLoss(options.chunk_rows, CompiledKernels(), solve),
+        "compiled": PackedLoss(options.chunk_rows, kernels, solve),
     }
     if options.device == "cuda":
         ways["triton"] = make_loss(
