@@ -103,7 +103,8 @@ def test_search_results_are_in_the_order_of_the_batch(split, tmp_path):
     brain, _, valid_set = make_brain(split, tmp_path / "run", **DOTTED)
     brain.modules.eval()
     with torch.no_grad():
-        torch.nn.init.normal_(brain.raw_modules["joint"].joint_net.weight, std=3.0)
+        for layer in (brain.raw_modules["joint"].joint_net, brain.raw_modules["encoder"].joint_enc):
+            torch.nn.init.normal_(layer.weight, std=3.0)
         batch = valid_set.fetch(0)
         together = brain.compute_forward(batch, stage=Stage.VALID)
     assert len({tuple(tokens) for tokens in together["hypotheses"]}) > 1
