@@ -102,9 +102,10 @@ def test_checkpoint_holds_parameters_and_average(split, tmp_path):
 def test_search_results_are_in_the_order_of_the_batch(split, tmp_path):
     brain, _, valid_set = make_brain(split, tmp_path / "run", **DOTTED)
     brain.modules.eval()
+    torch.manual_seed(1)
     with torch.no_grad():
         for layer in (brain.raw_modules["joint"].joint_net, brain.raw_modules["encoder"].joint_enc):
-            torch.nn.init.normal_(layer.weight, std=3.0)
+            torch.nn.init.normal_(layer.weight)
         batch = valid_set.fetch(0)
         together = brain.compute_forward(batch, stage=Stage.VALID)
     assert len({tuple(tokens) for tokens in together["hypotheses"]}) > 1
