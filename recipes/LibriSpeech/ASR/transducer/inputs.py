@@ -50,10 +50,17 @@ class JointInputs:
 
     @property
     def num_rows(self) -> int:
-        """`host_rows`, or what stands for it."""
-        if self.host_rows is not None:
-            return self.host_rows
-        return int((self.num_steps * (self.num_tokens + 1)).sum())
+        """`host_rows`, or what stands for it; on a CPU it is a ValueError if that is too low."""
+        bound = self.host_rows
+        if bound is not None and self.num_steps.is_cuda:
+            return bound
+        num_rows = int((self.num_steps * (self.num_tokens + 1)).sum())
+        if bound is not None and num_rows > bound:
+            raise ValueError(
+                f"transducer loss: host_rows is {bound} for {num_rows} rows; expected at least as "
+                "many, else cells of the lattice are left out."
+            )
+        return num_rows if bound is None else bound
 
     def mask_seed(self) -> int:
         """Return a seed for dropout masks from this process's stream, on the CPU: no waiting."""

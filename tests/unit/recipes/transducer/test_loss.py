@@ -92,6 +92,11 @@ def test_packed_loss_rows_beyond_the_lengths_change_nothing():
         assert torch.allclose(ours, theirs)
 
 
+def test_packed_loss_with_fewer_rows_than_needed_is_refused():
+    with pytest.raises(ValueError, match="host_rows is 40 for 53 rows"):
+        run(make("packed"), joint_inputs(LENGTHS["varied"]), host_rows=40)
+
+
 def test_packed_loss_dropout_masks_of_both_passes_are_equal():
     # With one mask the loss is a function of the inputs whose gradient finite differences give.
     inputs = joint_inputs([(4, 2), (2, 1)], dtype=torch.float64)
