@@ -14,14 +14,15 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.measuring import MIB, RESULTS, ROOT, head, setting, table, write_report
+from benchmarks.measuring import RESULTS, ROOT, head, setting, table, write_report
+from benchmarks.rnnt_measuring import now, peak_mib, reset_peak
+from recipes.LibriSpeech.ASR.transducer.inputs import JointInputs
 from recipes.LibriSpeech.ASR.transducer.loss import LOSSES, make_loss
 
 PACKAGES = ("torch", "torchaudio")
@@ -30,42 +31,27 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 LENGTHS = ("full", "varied")
 
 
-def make_inputs(shape: Sequence[int], *, lengths: str, device: str, dtype: torch.dtype) -> Any:
-    """Return the arguments of a loss for (utterances, steps, tokens, classes)."""
+def make_inputs(
+    shape: Sequence[int], *, lengths: str, device: str, dtype: torch.dtype
+) -> JointInputs:
+    """Return what a loss is given for (utterances, steps, tokens, classes)."""
     batch, steps, tokens, classes = shape
     torch.manual_seed(0)
     shares = torch.linspace(1.0, 1.0 if lengths == "full" else 0.4, batch)
-    options = {"device": device, "dtype": dtype}
-    halves = [torch.randn(batch, n, SIZE, **options) for n in (steps, tokens + 1)]
+    options: dict[str, Any] = {"device": device, "dtype": dtype}
+    enc, pred = (
+        torch.randn(batch, n, SIZE, **options).requires_grad_() for n in (steps, tokens + 1)
+    )
     num_steps, num_tokens = ((shares * n).round().long() for n in (steps, tokens))
-    return {
-        "enc": halves[0].requires_grad_(),
-        "pred": halves[1].requires_grad_(),
-        "tokens": torch.randint(0, classes - 1, (batch, tokens)).to(device),
-        "num_steps": num_steps.to(device),
-        "num_tokens": num_tokens.to(device),
-        "head": torch.nn.Linear(SIZE, classes, **options),
-        "dropout": 0.0,
-        "host_rows": int((num_steps * (num_tokens + 1)).sum()),
-    }
-
-
-def reset_peak(device: str) -> float:
-    """Forget the peak of memory; return what is in use now, in MiB."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated() / MIB
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return peak_mib(device)
-
-
-def peak_mib(device: str) -> float:
-    """Return the peak of memory in MiB."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / MIB
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    return JointInputs(
+        enc=enc,
+        pred=pred,
+        tokens=torch.randint(0, classes - 1, (batch, tokens)).to(device),
+        num_steps=num_steps.to(device),
+        num_tokens=num_tokens.to(device),
+        head=torch.nn.Linear(SIZE, classes, **options),
+        host_rows=int((num_steps * (num_tokens + 1)).sum()),
+    )
 
 
 def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -82,13 +68,10 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     before = reset_peak(options.device)
     seconds: list[float] = []
     for _ in range(options.repeats + 1):
-        begun = time.perf_counter() if options.device == "cuda" else time.process_time()
-        losses = loss(**inputs)
+        begun = now(options.device)
+        losses = loss(inputs)
         losses.mean().backward()
-        if options.device == "cuda":
-            torch.cuda.synchronize()
-        ended = time.perf_counter() if options.device == "cuda" else time.process_time()
-        seconds.append(ended - begun)
+        seconds.append(now(options.device) - begun)
     return {
         "loss": name,
         "lengths": options.lengths,

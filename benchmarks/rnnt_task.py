@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from speechbrain import Stage
 from speechbrain.dataio.batch import PaddedData
 
 import train
+from benchmarks.rnnt_measuring import now
 from data_prepare.sequence import Position
 from recipes.common.hparams import load_run
 from recipes.common.run_log import RunLog
@@ -25,26 +25,6 @@ RATE_HZ = 16000
 SAMPLES, TOKENS = 195_840, 56
 """The benchmark's synthetic utterance."""
 PIECES_PER_S = 4.58
-REFERENCE = """
-loss: torchaudio
-in_feats: 240
-precision: fp32
-splits_sequences: False
-reports_late: False
-spec_augment: !new:recipes.LibriSpeech.ASR.transducer.augment.SpecAugment
-    freq_masks: !ref <freq_masks>
-    freq_width: !ref <freq_width>
-    time_masks: !ref <time_masks>
-    time_share: !ref <time_share>
-    is_looped: True
-opt_class: !name:recipes.LibriSpeech.ASR.transducer.lamb.LAMB
-    lr: !ref <lr>
-    betas: !ref <betas>
-    eps: !ref <eps>
-    weight_decay: !ref <weight_decay>
-    foreach: False
-"""
-"""What differs in the reference's way; see hparams/reference.yaml."""
 
 
 @dataclass
@@ -117,8 +97,12 @@ def make_brain(base: str, mode: str, folder: Path, **options: Any) -> Any:
     """Return the Brain of a run file of the recipe, as it is (`fast`) or in the reference's way."""
     path = HPARAMS / base
     if mode == "reference":
+        text = (HPARAMS / "reference.yaml").read_text(encoding="utf-8")
         path = folder / "reference.yaml"
-        path.write_text(f"__base__: {(HPARAMS / base).resolve()}\n{REFERENCE}", encoding="utf-8")
+        path.write_text(
+            text.replace("__base__: train.yaml", f"__base__: {(HPARAMS / base).resolve()}"),
+            encoding="utf-8",
+        )
     words = [str(path), "--output_folder", str(folder / "run"), "--work_folder", str(folder)]
     if base == "train.yaml":
         words += ["--data_folder", str(folder)]
@@ -155,12 +139,8 @@ class Stages:
         self.brain = brain
         self.seconds: dict[str, float] = defaultdict(float)
 
-    def now(self) -> float:
-        """Return the time, once the device has done what it was told."""
-        if self.brain.device_type == "cuda":
-            torch.cuda.synchronize()
-            return time.perf_counter()
-        return time.process_time()
+    def _now(self) -> float:
+        return now(self.brain.device_type)
 
     @contextmanager
     def watch(self) -> Iterator[None]:
@@ -169,10 +149,10 @@ class Stages:
 
         def hooks(name: str) -> tuple[Callable[..., None], Callable[..., None]]:
             def before(*_: Any) -> None:
-                begun[name] = self.now()
+                begun[name] = self._now()
 
             def after(*_: Any) -> None:
-                self.seconds[name] += self.now() - begun[name]
+                self.seconds[name] += self._now() - begun[name]
 
             return before, after
 
@@ -191,11 +171,11 @@ class Stages:
             after()
 
         self.brain.optimizers_step = watched
-        start = self.now()
+        start = self._now()
         try:
             yield
         finally:
-            total = self.now() - start
+            total = self._now() - start
             self.seconds["backward and the rest"] = total - sum(self.seconds.values())
             for handle in handles:
                 handle.remove()

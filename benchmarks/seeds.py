@@ -4,7 +4,8 @@
     python benchmarks/seeds.py hparams/train_an4.yaml --seeds 0 1 2 --name an4 -- \
         --manifest ../shared/data/manifest.jsonl
 
-What follows ``--`` goes to train.py. Every figure of the report is read from the run.json files;
+What follows ``--`` goes to train.py. With ``--go_on`` runs that were cut go on from their
+checkpoints, with the same result. Every figure of the report is read from the run.json files;
 with the command, machine, date and commit it becomes ``benchmarks/results/<date>-<name>.md``, and
 the records themselves ``<date>-<name>.json`` beside it.
 """
@@ -40,7 +41,7 @@ def train(run_file: str, seed: int, *, folder: Path, options: Sequence[str]) -> 
     return record | {"wall_s": round(time.monotonic() - start, 1)}
 
 
-def report(name: str, command: str, records: Sequence[dict[str, Any]]) -> str:
+def report(name: str, command: str, records: Sequence[dict[str, Any]], *, note: str = "") -> str:
     """Return the report in Markdown: how it was made, a row per seed, medians."""
     first = records[0]
     machine = first["machine"]
@@ -57,7 +58,8 @@ def report(name: str, command: str, records: Sequence[dict[str, Any]]) -> str:
         f"- parameters: {first['parameters']:,}; precision {first['precision']}",
         "",
         (TEXT_LEGEND if titles is TEXT else "")
-        + "Seconds are wall clock; `wall` counts from the start of train.py to its end.",
+        + "Seconds are wall clock; `wall` counts from the start of train.py to its end."
+        + note,
         "",
     ]
     for test in first["results"]:
@@ -105,19 +107,21 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("run_file", help="YAML for train.py")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--name", required=True, help="name of the report")
+    parser.add_argument("--go_on", action="store_true", help="finish runs that are there")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "benchmarks")
     args = parser.parse_args(own)
     date = datetime.now(UTC).date().isoformat()
     records = []
     for seed in args.seeds:
         folder = args.runs / f"{date}-{args.name}-{seed}"
-        if folder.exists():
+        if folder.exists() and not args.go_on:
             parser.error(f"{folder} exists; a benchmark starts from nothing: move it away")
         records.append(train(args.run_file, seed, folder=folder, options=rest))
     RESULTS.mkdir(parents=True, exist_ok=True)
     command = shlex.join(["python", "benchmarks/seeds.py", *argv])
     path = RESULTS / f"{date}-{args.name}.md"
-    path.write_text(report(args.name, command, records), encoding="utf-8")
+    note = " Seconds are those of the last start: a run may have been cut before." * args.go_on
+    path.write_text(report(args.name, command, records, note=note), encoding="utf-8")
     path.with_suffix(".json").write_text(json.dumps(records, indent=1) + "\n", encoding="utf-8")
     print(path.read_text(encoding="utf-8"))
     return 0

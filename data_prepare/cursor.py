@@ -12,6 +12,19 @@ from data_prepare.index import ShardIndex
 from data_prepare.walking import Walk
 
 
+def ranks_in_use() -> tuple[int, int]:
+    """Return rank and number of ranks by torch.distributed, 0 and 1 where it is not in use."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise RuntimeError(
+            f"loader: WORLD_SIZE is {os.environ['WORLD_SIZE']} but torch.distributed is not "
+            "initialised; expected a process group, else every rank loads everything; call "
+            "ddp_init_group first, or pass rank and world_size."
+        )
+    return 0, 1
+
+
 class Cursor(Sampler[BatchRequest]):
     """Asks for the batches of this rank, from the present position on.
 
@@ -83,15 +96,7 @@ class Cursor(Sampler[BatchRequest]):
         """Return rank and number of ranks."""
         if self._ranks is not None:
             return self._ranks
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            return torch.distributed.get_rank(), torch.distributed.get_world_size()
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise RuntimeError(
-                f"loader: WORLD_SIZE is {os.environ['WORLD_SIZE']} but torch.distributed is not "
-                "initialised; expected a process group, else every rank loads everything; call "
-                "ddp_init_group first, or pass rank and world_size."
-            )
-        return 0, 1
+        return ranks_in_use()
 
     def state(self) -> dict[str, Any]:
         """Return the global position, the same on all ranks: plain values, ready for JSON."""

@@ -3,29 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from data_prepare.accounting import FaultBudget
-from data_prepare.batch import BatchReader, BatchRequest, SpeechBatch
-from data_prepare.batch_loader import BatchLoader
-from data_prepare.cursor import Cursor
+from data_prepare.cursor import ranks_in_use
 from data_prepare.global_plan import GlobalBatchOptions, GlobalBatchPlanner
 from data_prepare.index import ShardIndex
-from data_prepare.read_ahead import READ_AHEAD_BYTES
-from data_prepare.reading import ShardReader
-from data_prepare.sequence import BatchSequence, Position
+from data_prepare.sequence import BatchSequence
 from data_prepare.storage import RemoteOptions, Storage
-from data_prepare.stream import ShardLoader
-
-_WORKERS: dict[str, Any] = {
-    "num_workers": 0,
-    "prefetch_factor": None,
-    "persistent_workers": True,
-    "multiprocessing_context": None,
-    "pin_memory": False,
-    "read_ahead_bytes": READ_AHEAD_BYTES,
-}
-"""What a loader's workers are by default."""
+from data_prepare.stream import ShardLoader, check_options
 
 
 class GlobalBatchLoader(ShardLoader):
@@ -101,7 +84,8 @@ class GlobalBatchLoader(ShardLoader):
         remote: RemoteOptions | None = None,
         **workers: Any,
     ):
-        ranks = _number_of_ranks(world_size)
+        check_options(None, rank=rank, world_size=world_size)
+        ranks = world_size or ranks_in_use()[1]
         micro_batch = micro_batch or max(1, global_batch // ranks)
         if global_batch % (micro_batch * ranks):
             raise ValueError(
@@ -125,40 +109,17 @@ class GlobalBatchLoader(ShardLoader):
         )
         self.planner = GlobalBatchPlanner(self.index, options)
         # A sequence asks its planner for a pass's plan and nothing else.
-        self.sequence = BatchSequence(self.planner)  # type: ignore[arg-type]
-        self.fault_budget = FaultBudget(
-            max_bad_share, where=str(folder), find_key=self.index.find_key
+        sequence = BatchSequence(self.planner)  # type: ignore[arg-type]
+        self._begin(
+            sequence,
+            transforms,
+            where=str(folder),
+            max_bad_share=max_bad_share,
+            ranks=(rank, world_size),
+            **workers,
         )
-        transforms = [transforms] if callable(transforms) else transforms
-        BatchLoader.__init__(
-            self,
-            BatchReader(ShardReader(self.index), transforms=transforms),
-            Cursor([self.index], self.sequence, rank=rank, world_size=world_size),
-            **{**_WORKERS, **workers},
-        )
-        self.begin_statistics()
 
     @property
     def updates_per_epoch(self) -> int:
         """Global batches of a pass."""
         return self.planner.num_updates
-
-    def fetch(self, number: int, *, pass_number: int = 0) -> SpeechBatch:
-        """Return micro-batch `number` of a pass, read here and now, with that pass's number."""
-        plan = self.sequence.plan(pass_number)
-        rows = plan.order[plan.starts[number] : plan.starts[number + 1]]
-        reader: Any = self.dataset
-        request = BatchRequest(
-            self.index.utterances[rows], position=Position(pass_number=pass_number)
-        )
-        batch: SpeechBatch = reader[request].unpack()
-        self.check_faults(batch)
-        return batch
-
-
-def _number_of_ranks(world_size: int | None) -> int:
-    if world_size is not None:
-        return world_size
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_world_size()
-    return 1

@@ -113,11 +113,12 @@ def convert_chapter(task: tuple[Path, str, Path]) -> list[dict[str, Any]]:
     for identifier, text in read_transcripts(transcripts):
         source = transcripts.with_name(f"{identifier}.flac")
         target = folder / f"{identifier}.wav"
-        samples, rate_hz = soundfile.read(source, dtype="int16", always_2d=False)
         if not target.is_file():
+            samples, rate_hz = soundfile.read(source, dtype="int16")
             with atomic_path(target) as temporary:
                 soundfile.write(temporary, samples, rate_hz, format="WAV", subtype="PCM_16")
-        rows.append(manifest_row(target.relative_to(root), text, len(samples), rate_hz))
+        made = soundfile.info(target)
+        rows.append(manifest_row(target.relative_to(root), text, made.frames, made.samplerate))
     return rows
 
 
@@ -152,31 +153,26 @@ def manifest_row(name: Path, text: str, num_samples: int, rate_hz: int) -> dict[
     }
 
 
-def read_manifest(path: Path, *, max_duration_s: float | None = None) -> list[dict[str, Any]]:
+def read_manifest(path: Path) -> list[dict[str, Any]]:
     """Return `fname` (of the last of its files), `duration_s` and `transcript` of each utterance.
 
     Arguments
     ---------
     path : Path
         A manifest of the benchmark's form.
-    max_duration_s : float | None
-        Leave out longer ones.
 
     Returns
     -------
     list[dict[str, Any]]
         In the manifest's order.
     """
-    entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    limit = float("inf") if max_duration_s is None else max_duration_s
     return [
         {
             "fname": entry["files"][-1]["fname"],
             "duration_s": entry["original_duration"],
             "transcript": entry["transcript"],
         }
-        for entry in entries
-        if entry["original_duration"] <= limit
+        for entry in json.loads(path.read_text(encoding="utf-8"))
     ]
 
 

@@ -19,7 +19,7 @@ from data_prepare.plan import Planner
 from data_prepare.plan_options import PlanOptions
 from data_prepare.read_ahead import READ_AHEAD_BYTES
 from data_prepare.reading import ShardReader
-from data_prepare.sequence import BatchSequence
+from data_prepare.sequence import BatchSequence, Position
 from data_prepare.storage import RemoteOptions, Storage
 
 
@@ -139,7 +139,7 @@ class ShardLoader(BatchLoader):
         check: Literal["size", "full"] = "size",
         remote: RemoteOptions | None = None,
     ):
-        _check_options(batches_per_epoch, rank=rank, world_size=world_size)
+        check_options(batches_per_epoch, rank=rank, world_size=world_size)
         self.index = ShardIndex.load(folder, check=check, remote=remote, tolerant=max_bad_share > 0)
         self.index.storage.check_room(window_shards if shuffle else None)
         options = PlanOptions(
@@ -158,24 +158,42 @@ class ShardLoader(BatchLoader):
             too_long=too_long,
             shards=(shards[0], shards[1]) if shards is not None else None,
         )
-        self.sequence = BatchSequence(
-            Planner(self.index, options), batches_per_epoch=batches_per_epoch
-        )
-        self.fault_budget = FaultBudget(
-            max_bad_share, where=str(folder), find_key=self.index.find_key
-        )
-        super().__init__(
-            BatchReader(
-                ShardReader(self.index),
-                transforms=[transforms] if callable(transforms) else transforms,
-            ),
-            Cursor([self.index], self.sequence, rank=rank, world_size=world_size),
+        sequence = BatchSequence(Planner(self.index, options), batches_per_epoch=batches_per_epoch)
+        self._begin(
+            sequence,
+            transforms,
+            where=str(folder),
+            max_bad_share=max_bad_share,
+            ranks=(rank, world_size),
             num_workers=num_workers,
             prefetch_factor=prefetch_factor,
             persistent_workers=persistent_workers,
             multiprocessing_context=multiprocessing_context,
             pin_memory=pin_memory,
             read_ahead_bytes=read_ahead_bytes,
+        )
+
+    def _begin(
+        self,
+        sequence: BatchSequence,
+        transforms: Transform | Sequence[Transform],
+        *,
+        where: str,
+        max_bad_share: float,
+        ranks: tuple[int | None, int | None],
+        **workers: Any,
+    ) -> None:
+        """Load `self.index`, called `where`, by a sequence; `ranks`: which part of how many."""
+        self.sequence = sequence
+        self.fault_budget = FaultBudget(max_bad_share, where=where, find_key=self.index.find_key)
+        BatchLoader.__init__(
+            self,
+            BatchReader(
+                ShardReader(self.index),
+                transforms=[transforms] if callable(transforms) else transforms,
+            ),
+            Cursor([self.index], sequence, rank=ranks[0], world_size=ranks[1]),
+            **workers,
         )
         self.begin_statistics()
 
@@ -201,7 +219,9 @@ class ShardLoader(BatchLoader):
         plan = self.sequence.plan(pass_number)
         rows = plan.order[plan.starts[number] : plan.starts[number + 1]]
         reader: Any = self.dataset
-        batch: SpeechBatch = reader[BatchRequest(self.index.utterances[rows])].unpack()
+        position = Position(pass_number=pass_number)
+        request = BatchRequest(self.index.utterances[rows], position=position)
+        batch: SpeechBatch = reader[request].unpack()
         self.check_faults(batch)
         return batch
 
@@ -214,12 +234,13 @@ class ShardLoader(BatchLoader):
         return self.sequence.plan(self.cursor.present().pass_number).report()
 
 
-def _check_options(
+def check_options(
     batches_per_epoch: int | None,
     *,
     rank: int | None,
     world_size: int | None,
 ) -> None:
+    """Raise a ValueError if the length of an epoch or the ranks of a loader are out of range."""
     faults = []
     if batches_per_epoch is not None and batches_per_epoch < 1:
         faults.append(f"batches_per_epoch is {batches_per_epoch}; expected >= 1 or null")

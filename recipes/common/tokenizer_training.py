@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,19 @@ MODEL_NAME = "tokenizer.model"
 INFO_NAME = "tokenizer.json"
 
 PAD_INDEX, UNK_INDEX, BOS_INDEX, EOS_INDEX = range(4)
+SPECIALS: dict[str, dict[str, Any]] = {
+    "four": {
+        "pad_id": PAD_INDEX,
+        "unk_id": UNK_INDEX,
+        "bos_id": BOS_INDEX,
+        "eos_id": EOS_INDEX,
+        # As written: no Unicode folding, so that decoding gives the text back.
+        "normalization_rule_name": "identity",
+    },
+    # MLPerf's: the unknown token is 0, there is no other; Unicode is folded as SentencePiece does.
+    "unknown": {"pad_id": -1, "unk_id": 0, "bos_id": -1, "eos_id": -1},
+}
+"""SentencePiece's options by the special tokens that a model has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +46,11 @@ class TokenizerOptions:
     max_texts: int | None
     field: str = "text"
     symbols: tuple[str, ...] = ()
+    specials: str = "four"
 
     def stamp(self) -> dict[str, Any]:
         """Return the options as they are noted; those that came later only where they are set."""
-        later = {"field": "text", "symbols": ()}
+        later = {"field": "text", "symbols": (), "specials": "four"}
         values = asdict(self)
         kept = {n: v for n, v in values.items() if n not in later or v != later[n]}
         return {n: list(v) if isinstance(v, tuple) else v for n, v in kept.items()}
@@ -47,13 +61,14 @@ class TokenizerOptions:
             f"model_type is {self.model_type!r}; expected bpe, unigram or char": (
                 self.model_type in ("bpe", "unigram", "char")
             ),
-            f"vocab_size is {self.vocab_size}; expected more than the 4 special tokens": (
-                self.vocab_size > 4
+            f"specials is {self.specials!r}; expected four or unknown": self.specials in SPECIALS,
+            f"vocab_size is {self.vocab_size}; expected more than the special tokens": (
+                self.vocab_size > (1 if self.specials == "unknown" else 4)
             ),
             f"character_coverage is {self.character_coverage}; expected (0, 1]": (
                 0 < self.character_coverage <= 1
             ),
-            f"text is {self.text!r}; expected raw or upper": self.text in ("raw", "upper"),
+            f"text is {self.text!r}; expected raw, upper or lower": self.text in _CASES,
             f"max_texts is {self.max_texts}; expected >= 1 or null": (
                 self.max_texts is None or self.max_texts >= 1
             ),
@@ -67,10 +82,12 @@ class TokenizerOptions:
             raise ValueError("tokenizer: " + "; ".join(faults) + ".")
 
 
+_CASES: dict[str, Callable[[str], str]] = {"raw": str, "upper": str.upper, "lower": str.lower}
+
+
 def normalise(text: str, form: str) -> str:
-    """Return the text as it is trained on and encoded: single spaces, upper case if asked for."""
-    text = " ".join(text.split())
-    return text.upper() if form == "upper" else text
+    """Return the text as it is trained on and encoded: single spaces, and the case asked for."""
+    return _CASES[form](" ".join(text.split()))
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:
@@ -199,11 +216,40 @@ def _digested(texts: Iterator[str], digest: Any) -> Iterator[str]:
 def _fit(indexes: list[ShardIndex], options: TokenizerOptions) -> tuple[bytes, dict[str, Any]]:
     """Return the model's bytes and the stamp of the texts."""
     digest = hashlib.sha256()
+    data, num_texts = train_model(_digested(_texts(indexes, options), digest), options)
+    stamp = {
+        "sha256": digest.hexdigest(),
+        "num_texts": num_texts,
+        "indexes": [index.checksum for index in indexes],
+    }
+    return data, stamp
+
+
+def train_model(texts: Iterable[str], options: TokenizerOptions) -> tuple[bytes, int]:
+    """Train a SentencePiece model; return its bytes and the number of texts.
+
+    Arguments
+    ---------
+    texts : Iterable[str]
+        As `normalise` gives them.
+    options : TokenizerOptions
+        `field` and `max_texts` have been the caller's matter.
+
+    Returns
+    -------
+    tuple[bytes, int]
+        Equal for equal texts, on every machine.
+
+    Raises
+    ------
+    ValueError
+        If the vocabulary size is impossible for the texts.
+    """
     num_texts = 0
 
     def counted() -> Iterator[str]:
         nonlocal num_texts
-        for text in _digested(_texts(indexes, options), digest):
+        for text in texts:
             num_texts += 1
             yield text
 
@@ -215,13 +261,8 @@ def _fit(indexes: list[ShardIndex], options: TokenizerOptions) -> tuple[bytes, d
             model_type=options.model_type,
             vocab_size=options.vocab_size,
             character_coverage=options.character_coverage,
-            pad_id=PAD_INDEX,
-            unk_id=UNK_INDEX,
-            bos_id=BOS_INDEX,
-            eos_id=EOS_INDEX,
+            **SPECIALS[options.specials],
             user_defined_symbols=list(options.symbols),
-            # As written: no Unicode folding, so that decoding gives the text back.
-            normalization_rule_name="identity",
             max_sentence_length=1 << 20,
             # One thread: sums in one order, hence equal bytes on every machine.
             num_threads=1,
@@ -233,12 +274,7 @@ def _fit(indexes: list[ShardIndex], options: TokenizerOptions) -> tuple[bytes, d
     size = sentencepiece.SentencePieceProcessor(model_proto=data).get_piece_size()
     if size != options.vocab_size:
         raise _impossible(options, num_texts, f"at most {size}")
-    stamp = {
-        "sha256": digest.hexdigest(),
-        "num_texts": num_texts,
-        "indexes": [index.checksum for index in indexes],
-    }
-    return data, stamp
+    return data, num_texts
 
 
 def _size_error(error: RuntimeError, options: TokenizerOptions, num_texts: int) -> Exception:

@@ -1,12 +1,13 @@
 """Tokens: a SentencePiece model trained on the text of a corpus, and what uses it.
 
-The special tokens have distinct places: padding and CTC blank 0, unknown 1, start 2, end 3.
+Special tokens have distinct places: padding and CTC blank 0, unknown 1, start 2, end 3. Or, with
+`specials: unknown`, there is the unknown one alone, 0.
 SentencePiece: Kudo and Richardson 2018, https://arxiv.org/abs/1808.06226
 """
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import sentencepiece
 import torch
@@ -26,8 +27,6 @@ from recipes.common.tokenizer_training import (
     train,
 )
 
-_SPECIAL = {PAD_INDEX, BOS_INDEX, EOS_INDEX}
-
 
 def train_tokenizer(  # noqa: PLR0913 - the options of a YAML block, all by keyword
     folders: Sequence[str | Path | Storage],
@@ -36,10 +35,11 @@ def train_tokenizer(  # noqa: PLR0913 - the options of a YAML block, all by keyw
     vocab_size: int,
     model_type: Literal["bpe", "unigram", "char"] = "bpe",
     character_coverage: float = 1.0,
-    text: Literal["raw", "upper"] = "raw",
+    text: Literal["raw", "upper", "lower"] = "raw",
     max_texts: int | None = 1_000_000,
     field: str = "text",
     symbols: Sequence[str] = (),
+    specials: Literal["four", "unknown"] = "four",
     overwrite: bool = False,
 ) -> Path:
     """Train a tokenizer on the texts of prepared splits, or find it trained already.
@@ -54,19 +54,21 @@ def train_tokenizer(  # noqa: PLR0913 - the options of a YAML block, all by keyw
     out_folder : str | Path
         Gets tokenizer.model and tokenizer.json.
     vocab_size : int
-        Number of tokens, the four special ones included.
+        Number of tokens, the special ones included.
     model_type : Literal["bpe", "unigram", "char"]
         "bpe", "unigram" or "char".
     character_coverage : float
         Share of the text's characters that get tokens; rarer ones are unknown.
-    text : Literal["raw", "upper"]
-        "raw" (single spaces, else as written) or "upper" (upper case too).
+    text : Literal["raw", "upper", "lower"]
+        "raw" (single spaces, else as written), or that in "upper" or "lower" case.
     max_texts : int | None
         At most so many texts are used, evenly taken.
     field : str
         Which text of an utterance: "text", or the name of one of its notes.
     symbols : Sequence[str]
-        Words that get a token each, whatever the texts; they follow the four special tokens.
+        Words that get a token each, whatever the texts; they follow the special tokens.
+    specials : Literal["four", "unknown"]
+        "four" for :class:`Tokenizer`; "unknown": none but the unknown token, 0.
     overwrite : bool
         Replace a tokenizer that was made of other texts or options.
 
@@ -89,13 +91,14 @@ def train_tokenizer(  # noqa: PLR0913 - the options of a YAML block, all by keyw
         max_texts=max_texts,
         field=field,
         symbols=tuple(symbols),
+        specials=specials,
     )
     train(folders, Path(out_folder), options=options, overwrite=overwrite)
     return Path(out_folder)
 
 
-class Tokenizer:
-    """Turns texts into tokens and back.
+class PieceTokenizer:
+    """Turns texts into the pieces of a SentencePiece model and back.
 
     Loads its files when first used, so it may be made before they are; pickles as its folder.
 
@@ -107,10 +110,9 @@ class Tokenizer:
         Number of tokens that the model expects.
     """
 
-    pad_index = PAD_INDEX
-    blank_index = PAD_INDEX
-    bos_index = BOS_INDEX
-    eos_index = EOS_INDEX
+    specials: ClassVar[str] = "unknown"
+    left_out: ClassVar[frozenset[int]] = frozenset()
+    """Tokens that stand for no text."""
 
     def __init__(self, folder: str | Path, *, vocab_size: int | None = None):
         self.folder = Path(folder)
@@ -119,7 +121,7 @@ class Tokenizer:
         self._text: str = ""
 
     def __len__(self) -> int:
-        """Return the number of tokens, the four special ones included."""
+        """Return the number of tokens, the special ones included."""
         return int(self._processor().get_piece_size())
 
     def __getstate__(self) -> dict[str, Any]:
@@ -133,7 +135,7 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[Iterable[int]]) -> list[str]:
         """Return the texts of token lists; padding, start and end tokens are left out."""
-        kept = [[int(i) for i in row if int(i) not in _SPECIAL] for row in ids]
+        kept = [[int(i) for i in row if int(i) not in self.left_out] for row in ids]
         texts: list[str] = self._processor().decode(kept) if kept else []
         return texts
 
@@ -165,8 +167,25 @@ class Tokenizer:
                 f"tokenizer {self.folder}: has {info['vocab_size']} tokens; expected "
                 f"{self.vocab_size} as the model has; give another folder or vocab_size."
             )
+        specials = info["options"].get("specials", "four")
+        if specials != self.specials:
+            raise ValueError(
+                f"tokenizer {self.folder}: has special tokens {specials!r}; expected "
+                f"{self.specials!r}; give another folder."
+            )
         self._text = info["options"]["text"]
         return sentencepiece.SentencePieceProcessor(model_proto=path.read_bytes())
+
+
+class Tokenizer(PieceTokenizer):
+    """A tokenizer with the four special tokens; see :class:`PieceTokenizer`."""
+
+    specials = "four"
+    left_out = frozenset({PAD_INDEX, BOS_INDEX, EOS_INDEX})
+    pad_index = PAD_INDEX
+    blank_index = PAD_INDEX
+    bos_index = BOS_INDEX
+    eos_index = EOS_INDEX
 
 
 class TokenEncoder:

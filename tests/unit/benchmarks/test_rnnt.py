@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import rnnt_loss, rnnt_throughput
+from benchmarks import rnnt_loss, rnnt_parts, rnnt_throughput
 from benchmarks.rnnt_task import SAMPLES, TOKENS, make_batch
 
 
@@ -42,6 +42,12 @@ def test_throughput_benchmark_compares_both_ways(tmp_path, capsys):
     assert rows[0]["micro_batch"] == 2
     assert all(row["top"] and row["stages_s"]["update"] > 0 for row in rows)
     assert "times as fast" in capsys.readouterr().out
+
+
+def test_speed_of_an_utterance_of_12_s_takes_little_memory():
+    row = rnnt_parts.speed(rnnt_parts.parse(["--repeats", "1"]))
+    assert row["as it is"] > 0
+    assert row["peak_mib"] < 100
 
 
 def test_made_up_batches_have_the_benchmarks_shape():

@@ -20,7 +20,8 @@ from data_prepare.command_line import run_command
 from data_prepare.files import atomic_path, write_json
 from data_prepare.librispeech import SUBSETS
 from data_prepare.librispeech_exchange import TRAIN_SUBSETS, manifest_name, read_manifest
-from recipes.LibriSpeech.ASR.transducer.tokenizer import UNKNOWN, train_model
+from recipes.common.tokenizer_training import train_model
+from recipes.LibriSpeech.ASR.transducer.tokenizer import UNKNOWN, benchmark_options
 
 _WHERE = "exchange"
 
@@ -79,7 +80,7 @@ def write_tokens(
 
 def write_model(manifests: Sequence[Path], folder: Path, *, vocab_size: int) -> Path:
     """Write librispeech<size>.model and .vocab, trained on some manifests; return the model."""
-    model = train_model(_texts(manifests), vocab_size=vocab_size)
+    model, _ = train_model(_texts(manifests), benchmark_options(vocab_size))
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     lines = [
         f"{processor.id_to_piece(number)}\t{processor.get_score(number):g}\n"

@@ -27,12 +27,12 @@ PREEMPHASIS = 0.97
 
 
 class Features(NamedTuple):
-    """Normalised log-mel features before splicing.
+    """Features of a batch.
 
     Arguments
     ---------
     mels : Tensor
-        [B, M, T], zeros beyond the lengths.
+        [B, M, T] logarithms of mel energies; spliced: [N, B, F].
     num_frames : Tensor
         [B] int64.
     """
@@ -96,14 +96,18 @@ class FrontEnd(nn.Module):
             wavs = wavs.float()
             if self.trim_db is not None:
                 wavs, num_samples = trim_silence(wavs, num_samples, level_db=self.trim_db)
-            valid = _mask(num_samples, wavs.shape[1])
             if self.dither > 0.0:
                 wavs = wavs + self.dither * self._noise(wavs)
-            wavs = emphasise(wavs).masked_fill(~valid, 0.0)
-            power = self._power(reflect(wavs, num_samples))  # [B, bins, T]
-            mels = torch.matmul(self.bands, power).clamp_(min=LOG_FLOOR).log_()
-            num_frames = 1 + torch.div(num_samples, HOP_SAMPLES, rounding_mode="floor")
+            mels, num_frames = self.log_mels(wavs, num_samples)
             return Features(normalise(mels, num_frames), num_frames)
+
+    def log_mels(self, wavs: Tensor, num_samples: Tensor) -> Features:
+        """Return logarithms of mel energies, pre-emphasis included; arguments as of `forward`."""
+        valid = _mask(num_samples, wavs.shape[1])
+        wavs = emphasise(wavs).masked_fill(~valid, 0.0)
+        power = self._power(reflect(wavs, num_samples))  # [B, bins, T]
+        mels = torch.matmul(self.bands, power).clamp_(min=LOG_FLOOR).log_()
+        return Features(mels, 1 + torch.div(num_samples, HOP_SAMPLES, rounding_mode="floor"))
 
     def _noise(self, wavs: Tensor) -> Tensor:
         # In evaluation the same each time, and nothing is taken from the training's stream.

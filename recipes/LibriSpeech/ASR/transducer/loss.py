@@ -14,36 +14,20 @@ loss is their mean.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import torch
 import torchaudio
 from torch import Tensor, nn
 
+from recipes.LibriSpeech.ASR.transducer.inputs import JointInputs, JointLoss
 from recipes.LibriSpeech.ASR.transducer.kernels import RowKernels
 from recipes.LibriSpeech.ASR.transducer.lattice import Lattice, solve
 from recipes.LibriSpeech.ASR.transducer.packed import PackedOptions, packed_loss
 from recipes.LibriSpeech.ASR.transducer.rows import LatticeRows
 
 LOSSES = ("packed", "triton", "torchaudio", "dense", "pruned")
-
-
-class JointLoss(Protocol):
-    """A loss; see :meth:`recipes.LibriSpeech.ASR.transducer.model.Joint.forward`."""
-
-    def __call__(
-        self,
-        enc: Tensor,
-        pred: Tensor,
-        tokens: Tensor,
-        *,
-        num_steps: Tensor,
-        num_tokens: Tensor,
-        head: nn.Linear,
-        dropout: float,
-        host_rows: int | None,
-    ) -> Tensor:
-        """Return [B]."""
 
 
 def make_loss(name: str, *, chunk_rows: int, joint_size: int, num_classes: int) -> JointLoss:
@@ -106,90 +90,51 @@ class PackedLoss:
     def __init__(self, chunk_rows: int, kernels: RowKernels, lattice: Lattice) -> None:
         self.chunk_rows, self.kernels, self.lattice = chunk_rows, kernels, lattice
 
-    def __call__(
-        self,
-        enc: Tensor,
-        pred: Tensor,
-        tokens: Tensor,
-        *,
-        num_steps: Tensor,
-        num_tokens: Tensor,
-        head: nn.Linear,
-        dropout: float,
-        host_rows: int | None,
-    ) -> Tensor:
-        """Return [B]; see :class:`JointLoss`."""
-        if host_rows is None:
-            host_rows = int((num_steps * (num_tokens + 1)).sum())
-        shape = (enc.shape[0], enc.shape[1], pred.shape[1])
-        rows = LatticeRows(shape, tokens, num_steps, num_tokens, host_rows)
+    def __call__(self, inputs: JointInputs) -> Tensor:
+        """Return [B]; see :data:`JointLoss`."""
+        rows = LatticeRows(
+            inputs.shape, inputs.tokens, inputs.num_steps, inputs.num_tokens, inputs.num_rows
+        )
         options = PackedOptions(
             chunk_rows=self.chunk_rows,
-            dropout=dropout,
-            seed=mask_seed() if dropout else 0,
+            dropout=inputs.dropout,
+            seed=inputs.mask_seed(),
             kernels=self.kernels,
             lattice=self.lattice,
         )
-        return packed_loss(enc, pred, head, rows=rows, options=options)
+        return packed_loss(inputs.enc, inputs.pred, inputs.head, rows=rows, options=options)
 
 
-def mask_seed() -> int:
-    """Return a seed for dropout masks from this process's stream, on the CPU: no waiting."""
-    return int(torch.randint(2**48, ()))
+def dense_logits(inputs: JointInputs) -> Tensor:
+    """Return the logits [B, E, P, V] of all cells, padding too."""
+    hidden = torch.relu(inputs.enc[:, :, None] + inputs.pred[:, None])
+    return inputs.head(nn.functional.dropout(hidden, inputs.dropout))
 
 
-def dense_logits(
-    enc: Tensor, pred: Tensor, head: nn.Linear, *, dropout: float
-) -> Tensor:  # [B, E, P, V]
-    """Return the logits of all cells, padding too."""
-    hidden = torch.relu(enc[:, :, None] + pred[:, None])
-    return head(nn.functional.dropout(hidden, dropout))
-
-
-def torchaudio_loss(
-    enc: Tensor,
-    pred: Tensor,
-    tokens: Tensor,
-    *,
-    num_steps: Tensor,
-    num_tokens: Tensor,
-    head: nn.Linear,
-    dropout: float,
-    host_rows: int | None,
-) -> Tensor:
-    """Return [B] by torchaudio's loss on all logits; see :class:`JointLoss`."""
-    del host_rows
-    steps, num = int(num_steps.max()), int(num_tokens.max())
-    logits = dense_logits(enc[:, :steps], pred[:, : num + 1], head, dropout=dropout)
+def torchaudio_loss(inputs: JointInputs) -> Tensor:
+    """Return [B] by torchaudio's loss on all logits, which must fill the longest lengths."""
+    steps, num = int(inputs.num_steps.max()), int(inputs.num_tokens.max())
+    logits = dense_logits(
+        replace(inputs, enc=inputs.enc[:, :steps], pred=inputs.pred[:, : num + 1])
+    )
     loss: Tensor = torchaudio.functional.rnnt_loss(
         logits.float(),
-        tokens[:, :num].int().contiguous(),
-        num_steps.int(),
-        num_tokens.int(),
-        blank=head.out_features - 1,
+        inputs.tokens[:, :num].int().contiguous(),
+        inputs.num_steps.int(),
+        inputs.num_tokens.int(),
+        blank=inputs.head.out_features - 1,
         reduction="none",
     )
     return loss
 
 
-def dense_loss(
-    enc: Tensor,
-    pred: Tensor,
-    tokens: Tensor,
-    *,
-    num_steps: Tensor,
-    num_tokens: Tensor,
-    head: nn.Linear,
-    dropout: float,
-    host_rows: int | None,
-) -> Tensor:
-    """Return [B] by a log-softmax of all logits; see :class:`JointLoss`."""
-    del host_rows
-    logits = dense_logits(enc, pred, head, dropout=dropout)
+def dense_loss(inputs: JointInputs) -> Tensor:
+    """Return [B] by a log-softmax of all logits."""
+    logits = dense_logits(inputs)
     logp = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
-    following = nn.functional.pad(tokens, (0, 1))[:, None, :, None]  # [B, 1, P, 1]
+    following = nn.functional.pad(inputs.tokens, (0, 1))[:, None, :, None]  # [B, 1, P, 1]
     label = logp.gather(3, following.expand(-1, logp.shape[1], -1, -1)).squeeze(3)
-    return LatticeLoss.apply(logp[..., -1], label, num_steps, num_tokens)
+    return LatticeLoss.apply(logp[..., -1], label, inputs.num_steps, inputs.num_tokens)
 
 
 class LatticeLoss(torch.autograd.Function):

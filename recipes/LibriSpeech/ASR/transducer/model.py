@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recipes.LibriSpeech.ASR.transducer.loss import JointLoss, make_loss
+from recipes.LibriSpeech.ASR.transducer.inputs import JointInputs, JointLoss
+from recipes.LibriSpeech.ASR.transducer.loss import make_loss
 from recipes.LibriSpeech.ASR.transducer.lstm import LSTMInit, LSTMStack, State, ceil_div, stack_time
 from recipes.LibriSpeech.ASR.transducer.splitting import run_split, split_point
 
@@ -217,24 +218,24 @@ class Joint(nn.Module):
         num_tokens : Tensor
             [B] int64.
         host_rows : int | None
-            Upper bound of sum(num_steps * (num_tokens + 1)) that the host knows; None: read from
-            the device, which waits for it.
+            See :class:`recipes.LibriSpeech.ASR.transducer.inputs.JointInputs`.
 
         Returns
         -------
         Tensor
             Not divided by any length.
         """
-        return self.loss(
-            enc,
-            pred,
-            tokens,
+        inputs = JointInputs(
+            enc=enc,
+            pred=pred,
+            tokens=tokens,
             num_steps=num_steps,
             num_tokens=num_tokens,
             head=self.joint_net,
             dropout=self.dropout if self.training else 0.0,
             host_rows=host_rows,
         )
+        return self.loss(inputs)
 
     def logits(self, enc: Tensor, pred: Tensor) -> Tensor:
         """Return logits [..., V] of sums of `enc` and `pred` [..., J], for decoding."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from recipes.LibriSpeech.ASR.transducer.inputs import JointInputs
 from recipes.LibriSpeech.ASR.transducer.lattice import by_scan
 from recipes.LibriSpeech.ASR.transducer.packed import PackedOptions, packed_loss
 from recipes.LibriSpeech.ASR.transducer.rows import BandRows
@@ -61,34 +62,21 @@ class PrunedLoss(nn.Module):
         self.simple_scale, self.num_warmup = simple_scale, num_warmup
         self.register_buffer("num_calls", torch.zeros((), dtype=torch.float32))
 
-    def forward(
-        self,
-        enc: Tensor,
-        pred: Tensor,
-        tokens: Tensor,
-        *,
-        num_steps: Tensor,
-        num_tokens: Tensor,
-        head: nn.Linear,
-        dropout: float,
-        host_rows: int | None,
-    ) -> Tensor:
+    def forward(self, inputs: JointInputs) -> Tensor:
         """Return [B]; in evaluation the loss within the band alone."""
-        del host_rows
-        from recipes.LibriSpeech.ASR.transducer.loss import mask_seed
-
-        simple, starts = self._simple(enc, pred, tokens, num_steps, num_tokens)
-        width = min(self.width, pred.shape[1])
-        shape = (enc.shape[0], enc.shape[1], pred.shape[1])
-        rows = BandRows(shape, tokens, num_steps, num_tokens, starts, width)
+        simple, starts = self._simple(inputs)
+        rows = BandRows(
+            inputs.shape, inputs.tokens, inputs.num_steps, inputs.num_tokens, starts,
+            min(self.width, inputs.shape[2]),
+        )  # fmt: skip
         options = PackedOptions(
             chunk_rows=self.chunk_rows,
-            dropout=dropout,
-            seed=mask_seed() if dropout else 0,
+            dropout=inputs.dropout,
+            seed=inputs.mask_seed(),
             background=-torch.inf,
             lattice=by_scan,
         )
-        pruned = packed_loss(enc, pred, head, rows=rows, options=options)
+        pruned = packed_loss(inputs.enc, inputs.pred, inputs.head, rows=rows, options=options)
         if not self.training:
             return pruned
         share = (self.num_calls / self.num_warmup).clamp(max=1.0)
@@ -96,17 +84,16 @@ class PrunedLoss(nn.Module):
         simple_scale = 1.0 - share * (1.0 - self.simple_scale)
         return simple_scale * simple + (0.1 + 0.9 * share) * pruned
 
-    def _simple(
-        self, enc: Tensor, pred: Tensor, tokens: Tensor, num_steps: Tensor, num_tokens: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _simple(self, inputs: JointInputs) -> tuple[Tensor, Tensor]:
         """Return the loss of the sum [B], and where the band of each step starts [B, E]."""
-        wide = torch.promote_types(enc.dtype, torch.float32)
-        am, lm = self.simple_enc(enc).to(wide), self.simple_pred(pred).to(wide)
-        blank, label = simple_scores(am, lm, tokens)
+        wide = torch.promote_types(inputs.enc.dtype, torch.float32)
+        am, lm = self.simple_enc(inputs.enc).to(wide), self.simple_pred(inputs.pred).to(wide)
+        blank, label = simple_scores(am, lm, inputs.tokens)
+        lengths = {"num_steps": inputs.num_steps, "num_tokens": inputs.num_tokens}
         with torch.no_grad():
-            losses, *grads = by_scan(blank, label, num_steps=num_steps, num_tokens=num_tokens)
+            losses, *grads = by_scan(blank, label, **lengths)
             starts = band_starts(
-                -(grads[0] + grads[1]), num_steps, num_tokens, width=min(self.width, lm.shape[1])
+                -(grads[0] + grads[1]), **lengths, width=min(self.width, lm.shape[1])
             )
         # The value of the loss with the lattice's derivatives.
         parts = ((blank - blank.detach()) * grads[0], (label - label.detach()) * grads[1])

@@ -45,9 +45,9 @@ class EpochDecay:
                 "EpochDecay: updates_per_epoch is not known; expected a number in the YAML, or a "
                 "training loader with a length."
             )
-        return self.peak_share(update + 1, self.updates_per_epoch)
+        return self.rate(update + 1, self.updates_per_epoch)
 
-    def peak_share(self, number: int, per_epoch: int) -> float:
+    def rate(self, number: int, per_epoch: int) -> float:
         """Return the rate of update `number`, from 1."""
         rise = self.warmup_epochs * per_epoch
         if number < rise:

@@ -10,7 +10,6 @@ from data_prepare.global_batches import GlobalBatchLoader
 from data_prepare.stream import ShardLoader
 from recipes.common.hparams import load_run
 from recipes.common.run_log import RunLog
-from recipes.LibriSpeech.ASR.transducer.tokenizer import train_tokenizer
 from tests.conftest import ROOT
 from tests.unit.data_prepare.corpora import random_shards, write_split
 
@@ -59,7 +58,6 @@ def make_brain(
 
     Options are keys of the YAML; a dot is written as two underscores.
     """
-    train_tokenizer([split], output.parent / "tokenizer", vocab_size=TINY["vocab_size"])
     own = {"tokenizer_folder": output.parent / "tokenizer", "output_folder": output}
     if run_file != "small.yaml":
         own["data_folder"] = output.parent
@@ -69,6 +67,7 @@ def make_brain(
         words += [f"--{key}", "null" if value is None else str(value)]
     run = load_run(words)
     brain = train.build_brain(run, run.run_opts, run_log=RunLog(output))
+    run.hparams["train_tokenizer"](folders=[split])
     brain.tokenizer = run.hparams["tokenizer"]()
     transforms = [make(brain.tokenizer) for make in run.hparams["transforms"]]
     loaders = [

@@ -7,6 +7,8 @@ import torch
 from speechbrain import Stage
 
 from recipes.common.update import NonFiniteError
+from recipes.LibriSpeech.ASR.transducer.features import splice
+from recipes.LibriSpeech.ASR.transducer.tokenizer import benchmark_options
 from tests.unit.recipes.transducer.brains import PLAIN, fit, make_brain, make_split
 
 DOTTED = {key.replace(".", "__"): value for key, value in PLAIN.items()}
@@ -100,19 +102,40 @@ def test_checkpoint_holds_parameters_and_average(split, tmp_path):
 def test_search_results_are_in_the_order_of_the_batch(split, tmp_path):
     brain, _, valid_set = make_brain(split, tmp_path / "run", **DOTTED)
     brain.modules.eval()
+    torch.manual_seed(1)
     with torch.no_grad():
-        torch.nn.init.normal_(brain.raw_modules["joint"].joint_net.weight, std=3.0)
+        for layer in (brain.raw_modules["joint"].joint_net, brain.raw_modules["encoder"].joint_enc):
+            torch.nn.init.normal_(layer.weight)
         batch = valid_set.fetch(0)
         together = brain.compute_forward(batch, stage=Stage.VALID)
     assert len({tuple(tokens) for tokens in together["hypotheses"]}) > 1
     wavs, lengths = batch.wavs.data, (batch.wavs.lengths * batch.wavs.data.shape[1]).round().int()
-    mels, frames = brain.modules.front_end(wavs, lengths.long())
-    from recipes.LibriSpeech.ASR.transducer.features import splice
-
-    feats, frames = splice(mels, frames)
+    feats, frames = splice(*brain.modules.front_end(wavs, lengths.long()))
     with torch.no_grad():
         enc, steps = brain.raw_modules["encoder"](feats, frames)
         assert brain.hparams.search(enc, steps) == together["hypotheses"]
+
+
+def test_validation_sees_utterances_as_they_are(split, tmp_path):
+    options = {"speed": "[1.0, 1.0]", "freq_masks": 0, "time_masks": 0}
+    made = [
+        make_brain(split, tmp_path / name, **own)
+        for name, own in (("augmented", {}), ("plain", options))
+    ]
+    found = {Stage.VALID: [], Stage.TRAIN: []}
+    for brain, _, valid_set in made:
+        brain.modules.eval()
+        for stage, losses in found.items():
+            with torch.no_grad():
+                losses.append(brain.compute_forward(valid_set.fetch(0), stage)["losses"])
+    assert torch.equal(*found[Stage.VALID])
+    assert not torch.equal(*found[Stage.TRAIN])
+
+
+def test_tokenizer_of_the_run_file_is_the_benchmarks(split, tmp_path):
+    brain, *_ = make_brain(split, tmp_path / "run")
+    info = json.loads((brain.tokenizer.folder / "tokenizer.json").read_text(encoding="utf-8"))
+    assert info["options"] == benchmark_options(18).stamp()
 
 
 def test_loss_is_the_sum_over_utterances(split, tmp_path):

@@ -1,5 +1,6 @@
-"""The front end equals the definitions, utterance by utterance in NumPy."""
+"""The front end equals the definitions, utterance by utterance in NumPy, and DALI's operators."""
 
+import json
 import math
 
 import numpy as np
@@ -14,6 +15,7 @@ from recipes.LibriSpeech.ASR.transducer.features import (
     splice,
     trim_silence,
 )
+from tests.unit.recipes.transducer.dali_features import EVERY, GOLDEN, by_dali, waveform
 
 RATE_HZ = 16000
 
@@ -77,6 +79,37 @@ def test_features_of_a_padded_batch_equal_the_definition(front_end):
         assert np.abs(own - oracle).max() < 2e-3
         assert np.abs(own - oracle).mean() < 1e-4
         assert (mels[place, :, oracle.shape[1] :] == 0).all()
+
+
+def ours(front_end):
+    """Return begin and length of what is not silent, log-mels and normalised log-mels [80, T]."""
+    wave = waveform()
+    wavs, lengths = batch_of([wave])
+    moved, length = trim_silence(wavs, lengths, level_db=-60.0)
+    begin, _ = trimmed(wave)
+    assert torch.equal(moved[0, : int(length)], wavs[0, begin : begin + int(length)])
+    logs, num_frames = front_end.log_mels(moved, length)
+    mels, _ = front_end(wavs, lengths)
+    return begin, int(length), *(m[0, :, : int(num_frames)].numpy() for m in (logs, mels))
+
+
+def test_features_equal_stored_values_of_dali(front_end):
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    begin, length, logs, mels = ours(front_end)
+    assert (begin, length, logs.shape[1]) == (
+        golden["begin"], golden["length"], golden["num_frames"]
+    )  # fmt: skip
+    assert np.abs(logs[:, ::EVERY] - golden["log_mels"]).max() < 1e-4
+    assert np.abs(mels[:, ::EVERY] - golden["normalised"]).max() < 1e-4
+
+
+def test_features_equal_dalis(front_end):
+    pytest.importorskip("nvidia.dali", reason="DALI is not installed: see dali_features.py")
+    theirs = by_dali(waveform())
+    own = ours(front_end)
+    assert own[:2] == theirs[:2]
+    for mine, other in zip(own[2:], theirs[2:], strict=True):
+        assert np.abs(mine - other).max() < 1e-4
 
 
 def test_features_number_of_frames(front_end):

@@ -11,7 +11,10 @@ from tests.conftest import ROOT
 
 LAUNCH = "recipes/LibriSpeech/ASR/transducer/launch"
 CONFIGS = sorted(path.name for path in (ROOT / LAUNCH).glob("config_*.sh"))
-OWN = ("DGX", "BATCH", "GRAD", "PRESET", "SLURM", "RANK", "LOCAL_RANK", "SEED", "MASTER", "WALL")
+OWN = (
+    "DGX", "BATCH", "GRAD", "PRESET", "SLURM", "RANK", "LOCAL_RANK", "SEED", "MASTER", "WALL",
+    "CACHES",
+)  # fmt: skip
 
 
 def dry_run(script, *arguments, config=None, fails=False, **variables):
@@ -51,6 +54,7 @@ def test_variables_become_options():
     (words,) = dry_run(
         "run_and_time.sh", config="config_1x8x192x1.sh", LOGDIR="/r", DATADIR="/d", WORKDIR="/w",
         SEED=7, EPOCH=3, TARGET=0.06, MAX_SYMBOL=200, PRECISION="fp16", EXTRA="--log_every 1000",
+        CACHES_CLEARED="True",
     )  # fmt: skip
     found = options_of(words)
     assert found["output_folder"] == "/r/1536-7"
@@ -58,6 +62,7 @@ def test_variables_become_options():
     expected = {
         "data_folder": "/d", "work_folder": "/w", "seed": "7", "num_epochs": "3",
         "target_value": "6", "max_tokens": "200", "precision": "fp16", "log_every": "1000",
+        "submission.caches_cleared": "True",
     }  # fmt: skip
     assert expected.items() <= found.items()
 

@@ -84,6 +84,7 @@ def test_log_says_train_samples_and_order(split, tmp_path):
     found = {line["key"]: line["value"] for line in lines}
     assert found["train_samples"] == 24 and found["eval_samples"] == 24
     assert found["gradient_accumulation_steps"] == 2
+    assert found["cache_clear"] is False  # nobody did so
     assert names.index("init_stop") < names.index("run_start") < names.index("train_samples")
     tail = [n for n in names if n.startswith(("block", "epoch", "eval_", "run_stop"))]
     assert tail[-8:] == [

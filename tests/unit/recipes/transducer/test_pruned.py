@@ -7,18 +7,16 @@ from recipes.LibriSpeech.ASR.transducer.loss import make_loss
 from recipes.LibriSpeech.ASR.transducer.pruned import PrunedLoss, band_starts, simple_scores
 from tests.unit.recipes.transducer.tiny import joint_inputs
 
-REST = ("tokens", "num_steps", "num_tokens", "head")
-
 
 def test_simple_scores_equal_those_of_all_logits():
     inputs = joint_inputs([(5, 3), (4, 2)], dtype=torch.float64)
     generator = torch.Generator().manual_seed(2)
     am, lm = (torch.randn(2, n, 7, dtype=torch.float64, generator=generator) for n in (5, 4))
-    blank, label = simple_scores(am, lm, inputs["tokens"])
+    blank, label = simple_scores(am, lm, inputs.tokens)
     logp = (am[:, :, None] + lm[:, None]).log_softmax(-1)
     assert torch.allclose(blank, logp[..., -1])
     for place in range(3):
-        token = inputs["tokens"][:, place, None, None].expand(-1, 5, 1)
+        token = inputs.tokens[:, place, None, None].expand(-1, 5, 1)
         assert torch.allclose(label[:, :, place], logp[:, :, place].gather(2, token).squeeze(2))
 
 
@@ -37,17 +35,14 @@ def test_pruned_loss_full_width_is_exact():
     inputs = joint_inputs([(6, 3), (4, 2)], dtype=torch.float64)
     pruned = PrunedLoss(joint_size=6, num_classes=7, chunk_rows=5, width=9).double().eval()
     exact = make_loss("packed", chunk_rows=5, joint_size=6, num_classes=7)
-    enc, pred = inputs["enc"], inputs["pred"]
-    options = {name: inputs[name] for name in REST} | {"dropout": 0.0, "host_rows": None}
-    assert torch.allclose(pruned(enc, pred, **options), exact(enc, pred, **options))
+    assert torch.allclose(pruned(inputs), exact(inputs))
 
 
 def test_pruned_loss_bounds_the_exact_one_from_above():
     inputs = joint_inputs([(10, 7), (8, 5)])
     pruned = PrunedLoss(joint_size=6, num_classes=7, chunk_rows=5, width=2).eval()
     exact = make_loss("packed", chunk_rows=5, joint_size=6, num_classes=7)
-    options = {name: inputs[name] for name in REST} | {"dropout": 0.0, "host_rows": None}
-    more, less = (f(inputs["enc"], inputs["pred"], **options) for f in (pruned, exact))
+    more, less = pruned(inputs), exact(inputs)
     assert torch.isfinite(more).all()
     assert (more > less).all()
 
@@ -55,9 +50,8 @@ def test_pruned_loss_bounds_the_exact_one_from_above():
 def test_pruned_loss_trains_its_projections():
     inputs = joint_inputs([(6, 3)])
     pruned = PrunedLoss(joint_size=6, num_classes=7, chunk_rows=5, width=2, num_warmup=2)
-    options = {name: inputs[name] for name in REST} | {"dropout": 0.0, "host_rows": None}
-    first = pruned(inputs["enc"], inputs["pred"], **options)
+    first = pruned(inputs)
     first.sum().backward()
     assert pruned.simple_enc.weight.grad.abs().max() > 0
     assert pruned.num_calls.item() == 1
-    assert first.item() != pytest.approx(pruned(inputs["enc"], inputs["pred"], **options).item())
+    assert first.item() != pytest.approx(pruned(inputs).item())

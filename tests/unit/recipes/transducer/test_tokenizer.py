@@ -4,12 +4,9 @@ import random
 
 import pytest
 
-from recipes.LibriSpeech.ASR.transducer.tokenizer import (
-    TokenEncoder,
-    Tokenizer,
-    train_model,
-    train_tokenizer,
-)
+from recipes.common import tokens
+from recipes.common.tokenizer_training import train_model
+from recipes.LibriSpeech.ASR.transducer.tokenizer import TokenEncoder, Tokenizer, benchmark_options
 from tests.unit.data_prepare.corpora import write_split
 
 TEXTS = [
@@ -19,6 +16,12 @@ TEXTS = [
     "THE DOG AND THE FOX WENT A LONG WAY",
 ]
 SIZE = 40
+
+
+def train_tokenizer(folders, out_folder, *, vocab_size):
+    """Train as train.yaml says."""
+    options = {"model_type": "unigram", "text": "lower", "max_texts": None, "specials": "unknown"}
+    return tokens.train_tokenizer(folders, out_folder, vocab_size=vocab_size, **options)
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +62,30 @@ def test_tokenizer_is_found_again_and_the_same(split, tmp_path):
 
 
 def test_tokenizer_of_another_size_is_refused(split, tokenizer):
-    with pytest.raises(ValueError, match="vocab_size differ"):
+    with pytest.raises(ValueError, match="vocab_size is 35, was 40"):
         train_tokenizer([split], tokenizer.folder, vocab_size=SIZE - 5)
-    with pytest.raises(ValueError, match="has 40 pieces.*expected 39"):
+    with pytest.raises(ValueError, match="has 40 tokens; expected 39"):
         Tokenizer(tokenizer.folder, vocab_size=SIZE - 1).encode("a")
 
 
 def test_tokenizer_of_impossible_size_is_refused(split, tmp_path):
-    with pytest.raises(ValueError, match="no unigram model of 5000 pieces"):
+    with pytest.raises(ValueError, match="vocab_size 5000 is impossible for 4 texts"):
         train_tokenizer([split], tmp_path, vocab_size=5000)
+
+
+def test_tokenizer_with_other_special_tokens_is_refused(split, tokenizer, tmp_path):
+    with pytest.raises(ValueError, match="has special tokens 'unknown'; expected 'four'"):
+        tokens.Tokenizer(tokenizer.folder).encode("a")
+    other = tokens.train_tokenizer([split], tmp_path, vocab_size=SIZE)
+    with pytest.raises(ValueError, match="has special tokens 'four'; expected 'unknown'"):
+        Tokenizer(other, vocab_size=SIZE).encode("a")
+
+
+def test_model_file_of_another_form_is_refused(tokenizer):
+    path = tokenizer.folder / "tokenizer.model"
+    assert Tokenizer(path, vocab_size=SIZE).encode("THE DOG") == tokenizer.encode("the dog")
+    with pytest.raises(ValueError, match="has 40 pieces, unknown 0, start -1; expected 39"):
+        Tokenizer(path, vocab_size=SIZE - 1).encode("a")
 
 
 def test_encoder_adds_pieces(tokenizer):
@@ -82,7 +100,7 @@ def test_tokenizer_of_the_benchmarks_size(tmp_path):
     words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(4000)]
     texts = [" ".join(draw.choices(words, k=12)) for _ in range(1500)]
     path = tmp_path / "benchmark.model"
-    path.write_bytes(train_model(texts, vocab_size=1023))
+    path.write_bytes(train_model(texts, benchmark_options(1023))[0])
     tokenizer = Tokenizer(path, vocab_size=1023)
     assert len(tokenizer) == tokenizer.blank_index == 1023
     assert not any(0 in tokenizer.encode(text) for text in texts)

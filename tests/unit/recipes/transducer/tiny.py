@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from recipes.LibriSpeech.ASR.transducer.inputs import JointInputs
 from recipes.LibriSpeech.ASR.transducer.lstm import LSTMInit
 from recipes.LibriSpeech.ASR.transducer.model import Encoder, Joint, Predictor
 
@@ -35,21 +35,21 @@ def tiny_model(
 
 def joint_inputs(
     lengths: list[tuple[int, int]], *, dtype: torch.dtype = torch.float32, size: int = 6, v: int = 7
-) -> dict[str, Any]:
-    """Return both halves of a joint, tokens and lengths for pairs (steps, tokens)."""
+) -> JointInputs:
+    """Return what a loss is given for pairs (steps, tokens)."""
     generator = torch.Generator().manual_seed(3)
     steps, tokens = (max(pair[i] for pair in lengths) for i in (0, 1))
     batch = len(lengths)
     head = torch.nn.Linear(size, v).to(dtype)
     torch.nn.init.normal_(head.weight, generator=generator)
-    return {
-        "enc": torch.randn(batch, steps, size, generator=generator, dtype=dtype),
-        "pred": torch.randn(batch, tokens + 1, size, generator=generator, dtype=dtype),
-        "tokens": torch.randint(0, v - 1, (batch, tokens), generator=generator),
-        "num_steps": torch.tensor([pair[0] for pair in lengths]),
-        "num_tokens": torch.tensor([pair[1] for pair in lengths]),
-        "head": head,
-    }
+    return JointInputs(
+        enc=torch.randn(batch, steps, size, generator=generator, dtype=dtype),
+        pred=torch.randn(batch, tokens + 1, size, generator=generator, dtype=dtype),
+        tokens=torch.randint(0, v - 1, (batch, tokens), generator=generator),
+        num_steps=torch.tensor([pair[0] for pair in lengths]),
+        num_tokens=torch.tensor([pair[1] for pair in lengths]),
+        head=head,
+    )
 
 
 def brute_force(logp: Tensor, tokens: list[int]) -> Tensor:

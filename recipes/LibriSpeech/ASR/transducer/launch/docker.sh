@@ -22,7 +22,7 @@ else
         -v "$work:/work" -v "$PWD:/workspace/stampede" -e LOGDIR=/results -e WORKDIR=/work
         -e DATADIR=/datasets/LibriSpeech)
     for name in DGXNNODES DGXNGPU DGXNSOCKET BATCHSIZE GRAD_ACCUMULATION_STEPS PRESET SEED EPOCH \
-        TARGET MAX_SYMBOL PRECISION SYNTH_DATA MLPERF_ORG MLPERF_PLATFORM EXTRA; do
+        TARGET MAX_SYMBOL PRECISION SYNTH_DATA MLPERF_ORG MLPERF_PLATFORM CACHES_CLEARED EXTRA; do
         command+=(-e "$name")
     done
     case $what in

@@ -12,6 +12,7 @@
 #   EPOCH        epochs at most (the preset's)           PRECISION  bf16, fp16, fp32 (bf16)
 #   SYNTH_DATA   1: measure throughput on made-up utterances of 195,840 samples and 56 tokens
 #   MLPERF_ORG, MLPERF_PLATFORM                          who submits, on what
+#   CACHES_CLEARED  True: the log says that page caches were dropped before (False)
 #   PYTHON       interpreter (python)                    DRY_RUN    1: only show the command
 #   EXTRA        more options of train.py, e.g. "--log_every 1000"
 set -euo pipefail
@@ -51,6 +52,7 @@ else
         --target_value "$(awk -v share="${TARGET:-0.058}" 'BEGIN { print 100 * share }')"
         --submission.organisation "${MLPERF_ORG:-unnamed}"
         --submission.platform "${MLPERF_PLATFORM:-unnamed}"
+        --submission.caches_cleared "${CACHES_CLEARED:-False}"
     )
     if [ -n "${EPOCH:-}" ]; then
         options+=(--num_epochs "$EPOCH")

@@ -45,6 +45,7 @@ run srun "${per_node[@]}" "--container-image=$CONT" "--container-name=$name" tru
 for ((i = 0; i < NEXP; i++)); do
     if [ "${CLEAR_CACHES:-1}" = 1 ]; then
         run srun "${per_node[@]}" bash -c "sync && sudo /sbin/sysctl vm.drop_caches=3"
+        export CACHES_CLEARED=True
     fi
     export SEED=$((first_seed + i))
     run srun --mpi=none "--ntasks=$((DGXNNODES * DGXNGPU))" "--ntasks-per-node=$DGXNGPU" \
