@@ -1,12 +1,14 @@
 """The detector learns from synthetic words; precisions are compared on it."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import comparing.precision
 import train
 from comparing.arms import make_arms
 from comparing.precision import compare
@@ -129,6 +131,46 @@ def test_bf16_starts_alike_and_has_no_scaler(options, tmp_path):
         assert half["saved_mib"] < single["saved_mib"]
         assert (half["final_scale"], half["skipped"], half["updates"]) == (None, 0, 12)
         assert half["valid"]["bce_prior"] == single["valid"]["bce_prior"]
+
+
+def test_skipped_updates_and_final_scale_of_a_forced_overflow_are_counted(
+    options, tmp_path, monkeypatch
+):
+    scale = 2.0**127  # the first losses times this are infinite
+    build = comparing.precision.job.build_brain
+
+    def build_with_scaler(run, run_opts, **more):
+        brain = build(run, run_opts, **more)
+        if run.hparams["output_folder"].endswith("-1"):  # the second arm
+            brain.scaler = torch.GradScaler("cpu", init_scale=scale)
+        return brain
+
+    monkeypatch.setattr(comparing.precision.job, "build_brain", build_with_scaler)
+    found = compared({**options, "pos_weight": 1000.0}, tmp_path, ["fp32", "fp32"], units=2)
+    for unit in found["units"]:
+        plain, scaled = unit["arms"].values()
+        assert (plain["skipped"], plain["final_scale"]) == (0, None)
+        assert scaled["skipped"] > 0
+        assert scaled["final_scale"] == scale / 2.0 ** scaled["skipped"]
+        assert scaled["updates"] == plain["updates"] == len(plain["losses"])
+        assert len(scaled["losses"]) == scaled["updates"] + scaled["skipped"]
+    _, text = comparison_of(found, tmp_path)
+    total = sum(unit["arms"]["fp32 (2)"]["skipped"] for unit in found["units"])
+    assert re.search(rf"^\| fp32 \(2\) .*\| {total} \| \d", text, re.MULTILINE)
+
+
+def test_updates_to_a_target_are_noted_and_looking_changes_nothing(options, tmp_path):
+    how = {"units": 1, "updates": 12, "target_every": 2}
+    plain, looked, missed = (
+        compared(options, tmp_path / name, ["fp32", "fp32"], **how, target=target)
+        for name, target in (("plain", None), ("looked", 1000.0), ("missed", 0.0))
+    )
+    of_first = [found["units"][0]["arms"]["fp32"] for found in (plain, looked, missed)]
+    assert [arm["updates_to_target"] for arm in of_first] == [None, 9, None]
+    assert of_first[0]["losses"] == of_first[1]["losses"] == of_first[2]["losses"]
+    assert of_first[0]["valid"] == of_first[2]["valid"]
+    assert "| fp32 | 1 of 1 | 9 |" in comparison_of(looked, tmp_path / "looked")[1]
+    assert "| fp32 | 0 of 1 | - |" in comparison_of(missed, tmp_path / "missed")[1]
 
 
 def test_fp16_on_a_cpu_is_refused_before_anything_is_built(options, tmp_path):
