@@ -127,7 +127,7 @@ class Trajectory:
             Where the training ends, in any case.
         every : int
             Updates between two validations; the first one is now.
-        is_reached : Callable
+        is_reached : Callable[[dict[str, float]], bool]
             Told the figures of a validation.
         """
         for mark in [*range(self.brain.optimizer_step, num_updates, every), num_updates]:

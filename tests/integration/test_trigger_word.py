@@ -50,7 +50,7 @@ def test_small_detector_beats_the_prior_and_finds_events(seed, options, tmp_path
     assert result["bce"] < 0.2 < result["bce_prior"]
     assert result["frame_f1"] > 85
     assert result["event_recall"] > 60  # two words within the rest after a firing: one is missed
-    assert result["event_precision"] > 70
+    assert result["event_precision"] > 60  # and what fires before the end is false
     assert result["utterances"] == 60
     assert "BCE of the prior" in capsys.readouterr().out
     rows = log_rows(tmp_path)
