@@ -8,7 +8,8 @@
 Every case is one run of compare_precision.py, in a process of its own; a case that fails does not
 stop the others, and the exit code tells. First comes an A/A comparison on the first case, which has
 to show no difference. What follows ``--`` goes to the runs. Reports go to
-``benchmarks/results/<date>-precision-<device>-<case>.md``, ``.json`` and ``.png``.
+``benchmarks/results/<date>-precision-<device>-<case>.md``, ``.json`` and ``.png``; a table of all
+reports of the day to ``<date>-precision-<device>.md``.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
+from benchmarks.measuring import RESULTS, ROOT
+from benchmarks.precision_table import write_table
+
 TRIGGER = "recipes/TriggerWord/Detection/conv_gru/hparams"
 CLIP_S = 10
 HOW = ("units", "warmup_steps", "timed_steps", "num_batches", "updates", "valid_batches")
@@ -144,6 +146,8 @@ def main(argv: Sequence[str]) -> int:
     failed = [
         name for case, own, name in planned if not run(case, own, f"{prefix}-{name}", args=args)
     ]
+    if len(failed) < len(planned):
+        print(write_table(prefix, args.results).read_text(encoding="utf-8"))
     if failed:
         print(f"failed: {', '.join(failed)}", flush=True)
     return 1 if failed else 0
