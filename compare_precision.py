@@ -35,7 +35,12 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     add("run_file", help="YAML of train.py")
     add("--arms", nargs="+", choices=list(ABOUT), default=["fp32", "bf16"], help="baseline first")
     add("--units", type=int, default=default.units, help="seeds")
-    add("--warmup_steps", type=int, default=default.warmup_steps, help="before an arm is timed")
+    add(
+        "--warmup_steps",
+        type=int,
+        default=default.warmup_steps,
+        help="of each arm before it is timed",
+    )
     add("--timed_steps", type=int, default=default.timed_steps, help="of an arm in a unit")
     add("--updates", type=int, help="applied updates before quality is measured")
     add("--num_batches", type=int, default=default.num_batches, help="loaded for each unit")
@@ -43,6 +48,8 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     add("--first_seed", type=int, default=default.first_seed, help="of the first unit")
     add("--resolution", type=float, default=default.resolution, help="least difference of speed")
     add("--margin", type=float, help="how much worse the validation metric may be")
+    add("--target", type=float, help="of the validation metric: updates to it")
+    add("--target_every", type=int, default=default.target_every, help="updates between looks")
     add("--delay_ms", type=float, default=0.0, help="sleep of the last arm, as a control")
     add("--output", type=Path, default=Path("runs/compare_precision"), help="folder")
     return parser.parse_known_args(argv)
@@ -62,6 +69,8 @@ def main(argv: Sequence[str]) -> int:
             first_seed=args.first_seed,
             resolution=args.resolution,
             margin=args.margin,
+            target=args.target,
+            target_every=args.target_every,
         )
         arms = make_arms(args.arms, delay_ms=args.delay_ms)
         found = compare(args.run_file, arms, protocol, options=options, folder=args.output)

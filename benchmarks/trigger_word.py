@@ -43,6 +43,11 @@ def report(name: str, records: Sequence[dict[str, Any]]) -> str:
             f"{record['parameters']:,} parameters, {record['updates']} updates, "
             f"{record['seconds']['train']:.0f} s of training; precision {record['precision']}"
         ]
+        if tested := record.get("tested"):
+            lines += [
+                f"- tested later by `{tested['command']}`; {tested['written'][:10]}; commit "
+                f"{tested['commit']}"
+            ]
     for test in records[0]["results"]:
         lines += ["", *_table(test, records), "", *_thresholds(test, records)]
     return "\n".join(lines) + "\n"

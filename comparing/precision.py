@@ -181,7 +181,7 @@ class Unit:
             trajectory.run(protocol.turns[turn], is_timed=True)
         found = {}
         for name, trajectory in trained.items():
-            trajectory.run_until(protocol.updates or protocol.attempts)
+            self._finish(trajectory, protocol, valid_set)
             found[name] = trajectory.figures() | {"valid": trajectory.evaluate(valid_set)}
         return {
             "seed": self.seed,
@@ -189,6 +189,21 @@ class Unit:
             "load_average": [load_before, os.getloadavg()[0]],
             "arms": found,
         }
+
+    def _finish(self, trajectory: Trajectory, protocol: Protocol, valid_set: Any) -> None:
+        """Train an arm to the updates after which quality is measured."""
+        num_updates, target = protocol.updates or protocol.attempts, protocol.target
+        if target is None:
+            trajectory.run_until(num_updates)
+            return
+        options = trajectory.brain.options
+        sign = 1.0 if options.valid_mode == "min" else -1.0
+        trajectory.run_to_target(
+            valid_set,
+            num_updates=num_updates,
+            every=protocol.target_every,
+            is_reached=lambda figures: sign * (figures[options.valid_metric] - target) <= 0.0,
+        )
 
     def _load(self, protocol: Protocol) -> tuple[list[Any], Any]:
         """Return training batches on the device, and validation data."""

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
+from comparing.precision_plot import picture
 from comparing.statistics import NO_DIFFERENCE, Ratio, geometric_ratio, verdict
 from recipes.common.experiment import git_commit, write_atomically
 from recipes.common.report import machine, package_versions
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402 - the backend comes first
 
 TOO_FEW = "too few units for a verdict"
 Found = Mapping[str, Any]
@@ -170,6 +165,7 @@ def markdown(record: Found, *, picture_name: str) -> list[str]:
         "",
         *_quality_table(record),
         "",
+        *_target_table(record),
         "A ratio is the geometric mean over units with its 95 % interval; a verdict is given only "
         "where the interval leaves out 1 and the mean differs by more than "
         f"{how['resolution']:.1%}. Differences are arm minus baseline, paired by seed, with their "
@@ -231,6 +227,35 @@ def _quality_table(record: Found) -> list[str]:
     return lines
 
 
+def _target_table(record: Found) -> list[str]:
+    """Return how many updates each arm took to the target; nothing where there is none."""
+    how = record["protocol"]
+    if how["target"] is None:
+        return []
+    sign = "<=" if record["valid_mode"] == "min" else ">="
+    lines = [
+        f"| {record['valid_metric']} {sign} {how['target']:g} | units that reached it | updates, "
+        "median of those | processor s for them |",
+        "|---|--:|--:|--:|",
+    ]
+    for arm in record["arms"]:
+        name = arm["name"]
+        ends = [unit["arms"][name]["updates_to_target"] for unit in record["units"]]
+        pairs = zip(ends, medians(record, name, "cpu_ms"), strict=True)
+        found = [(updates, updates * ms / 1000.0) for updates, ms in pairs if updates is not None]
+        cells = [_number(statistics.median(column)) for column in zip(*found, strict=True)]
+        lines.append(
+            f"| {name} | {len(found)} of {len(ends)} | {' | '.join(cells or ['-', '-'])} |"
+        )
+    return [
+        *lines,
+        "",
+        f"Validated every {how['target_every']} updates; seconds are updates times the unit's "
+        "median; arms that did not get there in the updates of this run may do so later.",
+        "",
+    ]
+
+
 def _interval(figure: Found, key: str, form: str) -> str:
     if key not in figure:
         return "-"
@@ -240,40 +265,3 @@ def _interval(figure: Found, key: str, form: str) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def picture(found: Found, comparisons: Sequence[Found]) -> bytes:
-    """Return units and intervals of speed and of the validation metric, as PNG."""
-    figure, axes = plt.subplots(1, 2, figsize=(9.0, 1.6 + 0.6 * len(comparisons)), squeeze=False)
-    metric = found["valid_metric"]
-    for place, one in enumerate(comparisons):
-        speed, quality = one["wall_ms"], one["valid"].get(metric, {})
-        _draw(axes[0, 0], place, speed, middle=speed.get("mean"), values=speed.get("per_unit", []))
-        pairs = zip(quality.get("this", []), quality.get("that", []), strict=True)
-        values = [a - b for a, b in pairs if a is not None and b is not None]
-        _draw(axes[0, 1], place, quality, middle=quality.get("difference"), values=values)
-    labels = [f"{one['arm']} / {one['baseline']}" for one in comparisons]
-    for axis, title, nothing in zip(
-        axes[0],
-        ("time of an update, ratio", f"validation {metric}, difference"),
-        (1, 0),
-        strict=True,
-    ):
-        axis.axvline(nothing, color="grey", linewidth=0.8)
-        axis.set_yticks(range(len(labels)), labels)
-        axis.set_ylim(-0.6, len(labels) - 0.4)
-        axis.set_title(title, fontsize=9)
-    figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    plt.close(figure)
-    return buffer.getvalue()
-
-
-def _draw(
-    axis: Any, place: int, figure: Found, *, middle: float | None, values: Sequence[float]
-) -> None:
-    axis.plot(values, [place + 0.15] * len(values), "o", markersize=3, alpha=0.6)
-    if middle is not None:
-        axis.plot([figure["low"], figure["high"]], [place] * 2, color="black", linewidth=1.5)
-        axis.plot([middle], [place], "D", color="black", markersize=4)

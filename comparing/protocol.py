@@ -31,6 +31,10 @@ class Protocol:
         Speeds that differ less are called equal, see `comparing.statistics.Ratio.verdict`.
     margin : float | None
         How much worse the validation metric may be to count as not worse; None: not asked.
+    target : float | None
+        Value of the validation metric; how many updates each arm takes to it. None: not asked.
+    target_every : int
+        Updates between two validations on the way to the target.
 
     Raises
     ------
@@ -47,9 +51,12 @@ class Protocol:
     first_seed: int = 0
     resolution: float = 0.01
     margin: float | None = None
+    target: float | None = None
+    target_every: int = 20
 
     def __post_init__(self) -> None:
         least = {"units": 1, "warmup_steps": 1, "timed_steps": 2, "num_batches": 1, "first_seed": 0}
+        least |= {"target_every": 1}
         faults = [
             f"{name} is {getattr(self, name)}; expected >= {low}"
             for name, low in least.items()

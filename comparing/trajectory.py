@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -77,11 +77,11 @@ class Trajectory:
         self.losses: list[float] = []
         self.saved_mib: float | None = None
         self.peak_mib: float | None = None
+        self.updates_to_target: int | None = None
         self.is_cuda = str(brain.device).startswith("cuda")
         with arm.switches():
             brain.on_fit_start()
-            brain.on_stage_start(Stage.TRAIN, 1)
-            brain.modules.train()
+            self._enter_training()
             brain.modules.zero_grad(set_to_none=True)
             brain.start_epoch(num_batches=None)
         self._rng = rng_state()
@@ -109,6 +109,34 @@ class Trajectory:
             while self.brain.optimizer_step < num_updates:
                 self._step()
 
+    def run_to_target(
+        self,
+        valid_set: Any,
+        *,
+        num_updates: int,
+        every: int,
+        is_reached: Callable[[dict[str, float]], bool],
+    ) -> None:
+        """Train until so many updates were applied; validate on the way until a target is reached.
+
+        Arguments
+        ---------
+        valid_set : Any
+            Validation data.
+        num_updates : int
+            Where the training ends, in any case.
+        every : int
+            Updates between two validations; the first one is now.
+        is_reached : Callable[[dict[str, float]], bool]
+            Told the figures of a validation.
+        """
+        for mark in [*range(self.brain.optimizer_step, num_updates, every), num_updates]:
+            self.run_until(mark)
+            if is_reached(self.evaluate(valid_set)):
+                self.updates_to_target = mark
+                break
+        self.run_until(num_updates)
+
     def weigh(self) -> None:
         """Attempt one update and note what it keeps for the backward pass, MiB."""
         sizes: dict[int, int] = {}
@@ -128,6 +156,7 @@ class Trajectory:
         """Return the figures of validation, computed in float32 whatever the arm."""
         with Arm("evaluation", "fp32").switches():
             loops.run_stage(self.brain, valid_set, Stage.VALID, epoch=1, show=False)
+        self._enter_training()
         results = self.brain.results
         return {
             name: float(results[name])
@@ -147,7 +176,12 @@ class Trajectory:
             "final_scale": scaler.get_scale() if scaler.is_enabled() else None,
             "saved_mib": self.saved_mib,
             "peak_mib": self.peak_mib,
+            "updates_to_target": self.updates_to_target,
         }
+
+    def _enter_training(self) -> None:
+        self.brain.on_stage_start(Stage.TRAIN, 1)
+        self.brain.modules.train()
 
     def _step(self) -> tuple[float, float]:
         """Attempt an update; return its wall and processor time in ms."""

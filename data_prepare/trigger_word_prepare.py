@@ -60,6 +60,10 @@ def make_clips(  # noqa: PLR0913 - the options of the corpus, all by keyword
     gain_db: tuple[float, ...] = (0.0, 0.0),
     target_dbfs: float | None = -20.0,
     trim_db: float | None = 30.0,
+    words_among_noise: bool = False,
+    word_dbfs: float | None = None,
+    train_speed: tuple[float, ...] = (),
+    room_s: tuple[float, ...] = (),
     placement_tries: int = 20,
     seed: int = 0,
     num_jobs: int = 1,
@@ -115,6 +119,14 @@ def make_clips(  # noqa: PLR0913 - the options of the corpus, all by keyword
         Level of the whole clip, dB of full scale.
     trim_db : float | None
         Quiet of so many dB below its loudest part is cut off before and after a word.
+    words_among_noise : bool
+        Find the words in recordings that have noise before and after them; their noise stays.
+    word_dbfs : float | None
+        Level of each word, dB of full scale, before `gain_db`; None: as recorded.
+    train_speed : tuple[float, ...]
+        Low and high factor of speed of each word in the split train; none: as recorded.
+    room_s : tuple[float, ...]
+        Low and high decay time of a room in which a clip's words sound, s; none: no room.
     placement_tries : int
         Draws of a place for a word before it is left out and counted.
     seed : int
@@ -151,6 +163,10 @@ def make_clips(  # noqa: PLR0913 - the options of the corpus, all by keyword
         gain_db=_pair(gain_db) or (0.0, 0.0),
         target_dbfs=target_dbfs,
         trim_db=trim_db,
+        words_among_noise=words_among_noise,
+        word_dbfs=word_dbfs,
+        train_speed=_pair(train_speed),
+        room_s=_pair(room_s),
         placement_tries=placement_tries,
     )
     shares = {"valid": valid_share, "test": test_share}

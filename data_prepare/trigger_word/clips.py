@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prepare.audio import Recording
 from data_prepare.trigger_word import mixing
 from data_prepare.trigger_word.mixing import Samples, Span
+from data_prepare.trigger_word.sounds import Sound, read_sound
 from data_prepare.trigger_word.words import ROLES, Word
 
 _CACHED_WORDS = 4096
@@ -40,6 +40,15 @@ class ClipOptions:
         Level of the whole clip; None: as it comes.
     trim_db : float | None
         What is so many dB below a word's loudest 10 ms is cut off at both its ends; None: nothing.
+    words_among_noise : bool
+        Whether words have to be found in what is left, as in recordings with noise around them;
+        otherwise a word is all of it.
+    word_dbfs : float | None
+        Level of each word before `gain_db`; None: as recorded.
+    train_speed : tuple[float, float] | None
+        Range of a factor of speed, drawn for each word of the split train: one voice becomes many.
+    room_s : tuple[float, float] | None
+        Range of the decay time (60 dB) of a room, drawn for each clip; its words sound in it.
     placement_tries : int
         Draws of a place for a word before it is left out.
 
@@ -58,6 +67,10 @@ class ClipOptions:
     gain_db: tuple[float, float] = (0.0, 0.0)
     target_dbfs: float | None = -20.0
     trim_db: float | None = 30.0
+    words_among_noise: bool = False
+    word_dbfs: float | None = None
+    train_speed: tuple[float, float] | None = None
+    room_s: tuple[float, float] | None = None
     placement_tries: int = 20
 
     def __post_init__(self) -> None:
@@ -71,6 +84,12 @@ class ClipOptions:
             f"snr_db is {self.snr_db}; expected low, high": is_range(self.snr_db),
             f"gain_db is {self.gain_db}; expected low, high": is_range(self.gain_db),
             f"trim_db is {self.trim_db}; expected > 0": self.trim_db is None or self.trim_db > 0,
+            f"train_speed is {self.train_speed}; expected low, high, from 0.5 to 2": (
+                is_range(self.train_speed, least=0.5, most=2.0)
+            ),
+            f"room_s is {self.room_s}; expected low, high, from 0.01 to 10": (
+                is_range(self.room_s, least=0.01, most=10.0)
+            ),
             f"placement_tries is {self.placement_tries}; expected >= 1": self.placement_tries >= 1,
         }
         faults = [fault for fault, holds in rules.items() if not holds]
@@ -93,9 +112,11 @@ class ClipOptions:
         return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
-def is_range(pair: Sequence[float] | None) -> bool:
-    """Tell whether a pair is None or (low, high)."""
-    return pair is None or (len(pair) == 2 and pair[0] <= pair[1])
+def is_range(
+    pair: Sequence[float] | None, *, least: float = -math.inf, most: float = math.inf
+) -> bool:
+    """Tell whether a pair is None or (low, high), within bounds."""
+    return pair is None or (len(pair) == 2 and least <= pair[0] <= pair[1] <= most)
 
 
 @dataclass(frozen=True)
@@ -107,7 +128,7 @@ class Clip:
     samples : ndarray
         [S] int16.
     triggers, negatives : list of (str, (int, int))
-        Id of each word and its span, by time.
+        Id of each word and its span without noise around it, by time.
     background : str
         Id of the noise.
     snr_db : float | None
@@ -173,7 +194,7 @@ class ClipMaker:
         options = self.options
         rng = np.random.default_rng([self.seed, *self.split.encode(), number])
         noise = self._draw(rng, "background")
-        background = mixing.fit(self._load(noise), options.num_samples, rng=rng)
+        background = mixing.fit(self._load(noise).samples, options.num_samples, rng=rng)
         foreground = np.zeros(options.num_samples, np.float32)
         occupied: list[Span] = []
         found: dict[str, list[tuple[str, Span]]] = {"trigger": [], "negative": []}
@@ -185,7 +206,13 @@ class ClipMaker:
             for _ in range(count):
                 placed = self._place(rng, role, foreground, occupied)
                 found[role] += [placed] if placed is not None else []
-        level = self._background_level(rng, foreground, background, occupied)
+        if options.room_s is not None:
+            decay_s = float(rng.uniform(*options.room_s))
+            foreground = mixing.in_room(
+                foreground, decay_s=decay_s, rate_hz=options.rate_hz, rng=rng
+            )
+        spans = [span for words in found.values() for _, span in words]
+        level = self._background_level(rng, foreground, background, spans)
         background *= level
         samples, num_clipped = mixing.to_int16(
             foreground + background, target_dbfs=options.target_dbfs
@@ -195,9 +222,9 @@ class ClipMaker:
             triggers=sorted(found["trigger"], key=lambda pair: pair[1]),
             negatives=sorted(found["negative"], key=lambda pair: pair[1]),
             background=noise.id,
-            snr_db=self._snr_db(foreground, background, occupied),
+            snr_db=self._snr_db(foreground, background, spans),
             num_clipped=num_clipped,
-            num_left_out=num_wanted - len(occupied),
+            num_left_out=num_wanted - len(spans),
         )
 
     def _draw(self, rng: np.random.Generator, role: str) -> Word:
@@ -207,59 +234,64 @@ class ClipMaker:
     def _place(
         self, rng: np.random.Generator, role: str, clip: Samples, occupied: list[Span]
     ) -> tuple[str, Span] | None:
-        """Draw a word and a place for it, and add it there; None if there is no room."""
+        """Draw a word and a place for it, and add it there; None if there is no room.
+
+        What comes back is the span of the word; occupied is that of its recording.
+        """
         options = self.options
         word = self._draw(rng, role)
-        samples = self._load(word)
+        sound = self._load(word)
         change = mixing.gain(float(rng.uniform(*options.gain_db)))
+        if options.train_speed is not None and self.split == "train":
+            sound = sound.at_speed(float(rng.uniform(*options.train_speed)))
+        first_ms, stop_ms, whole_ms = (
+            mixing.length_ms(num, rate_hz=options.rate_hz)
+            for num in (sound.first, sound.stop, len(sound.samples))
+        )
         span = mixing.place(
             rng,
-            mixing.length_ms(len(samples), rate_hz=options.rate_hz),
+            whole_ms,
             clip_ms=options.clip_ms,
             occupied=occupied,
             tries=options.placement_tries,
         )
         if span is None:
             return None
-        mixing.overlay(clip, samples * change, start_ms=span[0], rate_hz=options.rate_hz)
+        mixing.overlay(clip, sound.samples * change, start_ms=span[0], rate_hz=options.rate_hz)
         occupied.append(span)
-        return word.id, span
+        return word.id, (span[0] + first_ms, span[0] + stop_ms - 1)
 
     def _background_level(
         self,
         rng: np.random.Generator,
         foreground: Samples,
         background: Samples,
-        occupied: Sequence[Span],
+        spans: Sequence[Span],
     ) -> np.float32:
         options = self.options
         if options.snr_db is None:
             return mixing.gain(options.background_db)
         wanted = float(rng.uniform(*options.snr_db))
-        found = self._snr_db(foreground, background, occupied)
+        found = self._snr_db(foreground, background, spans)
         return mixing.gain(options.background_db if found is None else found - wanted)
 
     def _snr_db(
-        self, foreground: Samples, background: Samples, occupied: Sequence[Span]
+        self, foreground: Samples, background: Samples, spans: Sequence[Span]
     ) -> float | None:
         """Return the words' level, where there are words, over the background's."""
         rate = self.options.rate_hz / 1000
-        parts = [foreground[round(a * rate) : round((b + 1) * rate)] for a, b in occupied]
+        parts = [foreground[round(a * rate) : round((b + 1) * rate)] for a, b in spans]
         if not parts:
             return None
         difference = mixing.dbfs(np.concatenate(parts)) - mixing.dbfs(background)
         return difference if math.isfinite(difference) else None
 
-    def _read(self, word: Word) -> Samples:
-        rate_hz = self.options.rate_hz
-        with Recording(word.path) as recording:
-            whole = recording.read(start_s=0.0, end_s=recording.info.duration_s, rate_hz=rate_hz)
-        samples: Samples = whole.astype(np.float32) / np.float32(mixing.FULL_SCALE)
-        if word.role != "background" and self.options.trim_db is not None:
-            samples = mixing.trim(samples, below_db=self.options.trim_db, rate_hz=rate_hz)
-        if not len(samples):
-            raise ValueError(
-                f"clips: {word.path} ({word.role} {word.id}) holds no samples; expected a "
-                "recording; take it out."
-            )
-        return samples
+    def _read(self, word: Word) -> Sound:
+        options = self.options
+        return read_sound(
+            word,
+            rate_hz=options.rate_hz,
+            trim_db=options.trim_db,
+            is_among_noise=options.words_among_noise,
+            word_dbfs=options.word_dbfs,
+        )

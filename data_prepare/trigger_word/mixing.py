@@ -11,12 +11,13 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import fftconvolve
 
 Samples = NDArray[np.float32]
 Span = tuple[int, int]
 
 FULL_SCALE = 32768.0
-_FRAME_S = 0.01
+_DIRECT_DB = 3.0  # of direct sound over all echoes together
 
 
 def overlaps(span: Span, others: Iterable[Span]) -> bool:
@@ -88,6 +89,32 @@ def gain(db: float) -> np.float32:
     return np.float32(10.0 ** (db / 20.0))
 
 
+def in_room(samples: Samples, *, decay_s: float, rate_hz: int, rng: np.random.Generator) -> Samples:
+    """Return sound with the echoes of a room: noise that decays, after J.-D. Polack's model.
+
+    Arguments
+    ---------
+    samples : Samples
+        [S] float32.
+    decay_s : float
+        Time in which echoes fall by 60 dB; > 0.
+    rate_hz : int
+        Sampling rate.
+    rng : np.random.Generator
+        Draws the room.
+
+    Returns
+    -------
+    ndarray
+        [S] float32; the direct sound stays in its place, what rings on after the end is cut.
+    """
+    seconds = np.arange(1, max(2, round(decay_s * rate_hz))) / rate_hz
+    echoes = rng.standard_normal(len(seconds)) * 10.0 ** (-3.0 * seconds / decay_s)
+    echoes *= 10.0 ** (-_DIRECT_DB / 20.0) / np.sqrt(np.sum(np.square(echoes)))
+    heard = fftconvolve(samples, np.append(1.0, echoes))[: len(samples)]
+    return np.asarray(heard, np.float32)
+
+
 def fit(samples: Samples, num_samples: int, *, rng: np.random.Generator) -> Samples:
     """Return a stretch of a background that is as long as the clip, as a copy.
 
@@ -134,32 +161,3 @@ def to_int16(samples: Samples, *, target_dbfs: float | None) -> tuple[NDArray[np
     whole = np.rint(samples * FULL_SCALE)
     num_clipped = int(np.count_nonzero((whole < -FULL_SCALE) | (whole > FULL_SCALE - 1)))
     return np.clip(whole, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16), num_clipped
-
-
-def trim(samples: Samples, *, below_db: float, rate_hz: int) -> Samples:
-    """Cut off what is quiet before and after a word, so that its end is the end of the word.
-
-    Arguments
-    ---------
-    samples : Samples
-        [S] float32.
-    below_db : float
-        Frames of 10 ms count as quiet so many dB below the loudest one; > 0.
-    rate_hz : int
-        Sampling rate.
-
-    Returns
-    -------
-    ndarray
-        A view without quiet frames at both ends; all of it where nothing is louder than the rest.
-    """
-    frame = max(1, round(_FRAME_S * rate_hz))
-    num_frames = len(samples) // frame
-    if num_frames < 2:
-        return samples
-    frames = samples[: num_frames * frame].reshape(num_frames, frame)
-    power = np.mean(np.square(frames, dtype=np.float64), axis=1)
-    loud = np.flatnonzero(power > power.max() * 10.0 ** (-below_db / 10.0))
-    if not len(loud):
-        return samples
-    return samples[loud[0] * frame : (loud[-1] + 1) * frame]

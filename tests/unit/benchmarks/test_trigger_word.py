@@ -19,6 +19,13 @@ RECORD = {
 }
 
 
+def test_report_tells_of_a_later_test():
+    tested = {"command": "again", "written": "2026-02-03T04:05:06", "commit": "def"}
+    assert "- tested later by" not in trigger_word.report("toy", [RECORD])
+    told = trigger_word.report("toy", [{**RECORD, "tested": tested}])
+    assert "- tested later by `again`; 2026-02-03; commit def\n" in told
+
+
 def test_report_is_made_of_the_records(tmp_path, capsys):
     (tmp_path / "run.json").write_text(json.dumps(RECORD))
     argv = [str(tmp_path), "--name", "toy", "--results", str(tmp_path / "results")]

@@ -13,7 +13,7 @@ def arm_of(random, *, ms: float, bce: float) -> dict:
     steps = list(ms * random.uniform(0.98, 1.02, 9))
     return {
         **{"wall_ms": steps, "cpu_ms": steps, "losses": [1.0], "updates": 12, "skipped": 0},
-        **{"final_scale": None, "saved_mib": 2.0, "peak_mib": None},
+        **{"final_scale": None, "saved_mib": 2.0, "peak_mib": None, "updates_to_target": None},
         "valid": {"bce": bce * random.uniform(0.99, 1.01), "event_f1": 80.0},
     }
 
@@ -38,7 +38,7 @@ def found_of(*, ratio: float = 1.0, bce: float = 0.1, units: int = 5, margin=Non
         "arms": [{"name": name, "kind": name, "delay_s": 0.0} for name in ("fp32", "bf16")],
         "protocol": {
             **{"units": units, "first_seed": 0, "timed_steps": 9, "warmup_steps": 2},
-            **{"resolution": 0.01, "margin": margin},
+            **{"resolution": 0.01, "margin": margin, "target": None, "target_every": 20},
         },
         "units": measured,
     }
@@ -94,3 +94,15 @@ def test_report_holds_numbers_intervals_and_where_they_come_from(tmp_path):
     assert len(record["units"]) == 5
     assert {"command", "commit", "machine", "packages", "written"} <= record.keys()
     assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_target_table_counts_what_was_not_reached(tmp_path):
+    found = found_of(units=3)
+    found["protocol"]["target"] = 0.2
+    for unit, ends in zip(found["units"], [(40, None), (20, 60), (60, None)], strict=True):
+        for arm, end in zip(unit["arms"].values(), ends, strict=True):
+            arm |= {"updates_to_target": end, "cpu_ms": [10.0]}
+    text = write_report(found, folder=tmp_path, command="c").read_text()
+    assert "| bce <= 0.2 |" in text
+    assert "| fp32 | 3 of 3 | 40 | 0.4 |" in text
+    assert "| bf16 | 1 of 3 | 60 | 0.6 |" in text

@@ -93,6 +93,7 @@ class Detector(StampedeBrain):
             refractory=steps_of(self.hparams.refractory_ms, **scale),
             width=steps_of(self.hparams.label_ms, **scale),
             tolerance=steps_of(self.hparams.match_tolerance_ms, **scale),
+            early=steps_of(self.hparams.match_early_ms, **scale),
         )
         labels = label_steps(ends, num_steps=num_steps, width=rules.width).numpy()
         return Scored(name, labels[:0], labels, tuple(ends), rules, duration_ms / 1000.0)

@@ -29,12 +29,15 @@ class EventRules:
         Steps with label 1 after a trigger's end.
     tolerance : int
         Steps after those in which a firing still belongs to the trigger.
+    early : int
+        Steps before a trigger's end, and this one, in which a firing belongs to it, too.
     """
 
     threshold: float
     refractory: int
     width: int
     tolerance: int
+    early: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class EventCounts:
     num_firings : int
         Events of the detector.
     delays_s : tuple of float
-        Of each firing that found a trigger: time after its end.
+        Of each firing that found a trigger: time after its end, below 0 before it.
     seconds : float
         Audio.
     num_cut : int
@@ -120,11 +123,12 @@ def find_events(probs: Floats, *, threshold: float, refractory: int) -> list[int
 
 
 def match_events(
-    events: Sequence[int], ends: Sequence[int], *, reach: int
+    events: Sequence[int], ends: Sequence[int], *, reach: int, early: int = 0
 ) -> list[tuple[int, int]]:
     """Pair firings with triggers, each at most once, in the order of time.
 
-    A firing at t belongs to the first trigger without one whose end E fulfils E < t <= E + reach.
+    A firing at t belongs to the first trigger without one whose end E fulfils
+    E - early < t <= E + reach.
 
     Arguments
     ---------
@@ -134,6 +138,8 @@ def match_events(
         Steps in which triggers end.
     reach : int
         Label width plus tolerance.
+    early : int
+        Steps before the end, and this one, that count as well.
 
     Returns
     -------
@@ -142,7 +148,7 @@ def match_events(
     """
     waiting, pairs = sorted(ends), []
     for event in events:
-        found = next((end for end in waiting if end < event <= end + reach), None)
+        found = next((end for end in waiting if end - early < event <= end + reach), None)
         if found is not None:
             waiting.remove(found)
             pairs.append((event, found))
@@ -172,7 +178,8 @@ def count_events(
     """
     seen = [end for end in ends if end + 1 < len(probs)]
     events = find_events(probs, threshold=rules.threshold, refractory=rules.refractory)
-    pairs = match_events(events, seen, reach=rules.width + rules.tolerance)
+    reach = rules.width + rules.tolerance
+    pairs = match_events(events, seen, reach=reach, early=rules.early)
     step_s = duration_s / len(probs) if len(probs) else 0.0
     delays_s = tuple((event - end) * step_s for event, end in pairs)
     return EventCounts(len(seen), len(events), delays_s, duration_s, len(ends) - len(seen))

@@ -17,6 +17,13 @@ def sweep(*, is_rising: bool, seconds: float = 0.3, seed: int = 0) -> np.ndarray
     return wave.astype(np.float32)
 
 
+def buzz(*, seconds: float = 0.3) -> np.ndarray:
+    """[S] float32 with harmonics up to half the rate, as a voice has them: pulses at 125 Hz."""
+    wave = np.zeros(round(seconds * RATE_HZ), np.float32)
+    wave[:: RATE_HZ // 125] = 1.0
+    return wave
+
+
 def write_words(folder: Path, *, num: int = 8) -> Path:
     """Write `num` recordings of each role as the folders activates, negatives, backgrounds."""
     rng = np.random.default_rng(1)

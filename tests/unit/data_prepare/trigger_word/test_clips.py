@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import soundfile
 
 from data_prepare.trigger_word import mixing
 from data_prepare.trigger_word.clips import ClipMaker, ClipOptions
 from data_prepare.trigger_word.words import words_of_folder
-from tests.unit.data_prepare.trigger_word.sweeps import RATE_HZ, write_words
+from tests.unit.data_prepare.trigger_word.sweeps import RATE_HZ, buzz, write_words
 
 SMALL = {"rate_hz": RATE_HZ, "clip_s": 2.0, "max_triggers": 3, "max_negatives": 2}
 
@@ -80,6 +81,35 @@ def test_clip_gain_changes_single_words(words):
     assert soft < loud or not levels[0].triggers
 
 
+def test_clip_speed_changes_words_of_train_alone(words):
+    def lengths(split: str, **options) -> set[int]:
+        made = map(maker(words, split=split, max_negatives=0, **options).make, range(20))
+        return {end - start for clip in made for _, (start, end) in clip.triggers}
+
+    assert lengths("test", train_speed=(0.8, 1.25)) == lengths("test")
+    assert len(lengths("train", train_speed=(0.8, 1.25))) > 2 * len(lengths("train"))
+
+
+def test_clip_room_changes_words_and_not_their_places(words):
+    clips = [maker(words, **options).make(3) for options in ({}, {"room_s": (0.2, 0.5)})]
+    dry, wet = clips
+    assert dry.triggers and dry.triggers == wet.triggers
+    assert not np.array_equal(dry.samples, wet.samples)
+
+
+def test_clip_span_of_a_word_among_noise_is_without_the_noise(tmp_path):
+    rng = np.random.default_rng(0)
+    folder = write_words(tmp_path / "words", num=1)
+    wave = 0.02 * rng.standard_normal(RATE_HZ)
+    wave[2000:4400] += buzz()
+    soundfile.write(folder / "activates" / "0.wav", wave, RATE_HZ, subtype="PCM_16")
+    noisy = maker(words_of_folder(folder), words_among_noise=True, max_triggers=1)
+    spans = [clip.triggers[0][1] for clip in map(noisy.make, range(20)) if clip.triggers]
+    assert spans and all(abs(end - start - 299) < 60 for start, end in spans)
+    assert all(start >= 200 and end < 2000 - 500 for start, end in spans)
+
+
 def test_options_tell_all_faults():
-    with pytest.raises(ValueError, match=r"rate_hz is 1.*clip_s is 0.*gain_db is \(1, 0\)"):
-        ClipOptions(rate_hz=1, clip_s=0, gain_db=(1, 0))
+    told = r"rate_hz is 1.*clip_s is 0.*gain_db is \(1, 0\).*train_speed is \(0.1, 1\)"
+    with pytest.raises(ValueError, match=told):
+        ClipOptions(rate_hz=1, clip_s=0, gain_db=(1, 0), train_speed=(0.1, 1))

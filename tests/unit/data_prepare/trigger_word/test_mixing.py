@@ -75,16 +75,13 @@ def test_fit_gives_the_length_from_a_stretch_or_round_and_round(num):
     assert source[0] == 0
 
 
-def test_trim_keeps_the_loud_part():
-    wave = np.zeros(8000, np.float32)
-    wave[2400:4000] = np.sin(np.arange(1600))
-    wave += 1e-4
-    found = mixing.trim(wave, below_db=30.0, rate_hz=RATE_HZ)
-    assert len(found) == 1600
-    assert np.shares_memory(found, wave)
-    np.testing.assert_array_equal(found, wave[2400:4000])
-
-
-def test_trim_short_or_even_sound_stays():
-    for wave in (np.ones(90, np.float32), np.zeros(8000, np.float32), np.ones(800, np.float32)):
-        assert len(mixing.trim(wave, below_db=30.0, rate_hz=RATE_HZ)) == len(wave)
+def test_in_room_echoes_follow_the_direct_sound_and_decay():
+    click = np.zeros(8000, np.float32)
+    click[1000] = 1.0
+    heard = mixing.in_room(click, decay_s=0.2, rate_hz=RATE_HZ, rng=np.random.default_rng(0))
+    assert (len(heard), np.abs(heard).argmax()) == (8000, 1000)
+    assert np.abs(heard[:1000]).max() < 1e-6
+    assert heard[1000] == pytest.approx(1.0, abs=1e-5)
+    levels = [mixing.dbfs(heard[start : start + 200]) for start in (1001, 1801)]
+    assert levels[0] - levels[1] == pytest.approx(30.0, abs=4.0)  # 0.1 s later
+    assert np.sum(np.square(heard[1001:])) == pytest.approx(10**-0.3, rel=1e-3)

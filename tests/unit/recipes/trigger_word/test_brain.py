@@ -42,7 +42,7 @@ def brain(tmp_path) -> Detector:
     hparams = {
         **{"wav_augment": None, "pos_weight": None, "rate_hz": RATE_HZ, "valid_metric": "bce"},
         **{"label_ms": 364.0, "threshold": 0.5, "refractory_ms": 546.0},
-        **{"match_tolerance_ms": 87.0, "output_folder": str(tmp_path)},
+        **{"match_tolerance_ms": 87.0, "match_early_ms": 0.0, "output_folder": str(tmp_path)},
     }
     found = Detector(model["modules"], torch.optim.Adam, hparams, {"device": "cpu"})
     found.run_log = SimpleNamespace(update=lambda report: None, stage=lambda *a, **k: None)

@@ -1,6 +1,7 @@
 """Labels, events and figures on sequences made by hand, and beside other formulas."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,6 +66,14 @@ def test_match_window_is_open_at_the_end_of_the_word_and_each_is_used_once():
     assert match_events([163], [100], reach=62) == []
     assert match_events([110, 190], [100], reach=200) == [(110, 100)]
     assert match_events([110, 120], [100, 105], reach=62) == [(110, 100), (120, 105)]
+
+
+def test_match_window_opens_before_the_end_if_asked():
+    assert match_events([96], [100], reach=62, early=4) == []
+    assert match_events([97], [100], reach=62, early=4) == [(97, 100)]
+    rules = replace(RULES, early=4)
+    assert count_events(probs(97), [100], rules, duration_s=4.0).delays_s == pytest.approx([-0.03])
+    assert not count_events(probs(97), [100], RULES, duration_s=4.0).delays_s
 
 
 def test_counts_of_a_clip():
