@@ -91,7 +91,7 @@ class Transducer(StampedeBrain):
             host_frames=bounds if self.hparams.splits_sequences else None,
         )
         predicted = self.modules.predictor(tokens)  # [B, U + 1, J]
-        stack = self.raw_modules["encoder"].stack
+        stack: Any = self.raw_modules["encoder"].stack
         losses = self.modules.joint(
             encoded,
             predicted,
