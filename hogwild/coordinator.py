@@ -232,8 +232,7 @@ class Coordinator(threading.Thread):
 
     def _may_lease(self, member: Member, item: Item) -> bool:
         depth = self._options.prefetch + member.groups.size
-        has_joined = self._counters.total_updates >= member.number * self._options.join_every
-        is_free = member.is_ready and has_joined and member.number != self._resting
+        is_free = member.is_ready and member.number != self._resting
         if not is_free or self._leases.held(member.number) >= depth:
             return False
         if self._max_updates is None:

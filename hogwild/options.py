@@ -29,9 +29,6 @@ class HogwildOptions:
         "flock": one update at a time, for comparison; the kernel frees it if its holder dies.
     staleness_power : float
         The rate of an update is divided by (1 + staleness) to this power; 0: not.
-    join_every : int
-        Worker r takes no batch before r times so many updates: gradients are fresh while the loss
-        is steep. 0: all begin at once.
     drain : Literal["auto"] | bool
         True: workers rest while a snapshot is copied, and the next epoch begins after validation;
         a run with one worker is then that of the plain trainer. "auto": for one worker only.
@@ -73,7 +70,6 @@ class HogwildOptions:
     access: Literal["direct", "pull_push"] = "direct"
     lock: Literal["free", "flock"] = "free"
     staleness_power: float = 0.0
-    join_every: int = 0
     drain: Literal["auto"] | bool = "auto"
     evaluation: Literal["beside", "instead"] = "beside"
     prefetch: int = 2
@@ -104,13 +100,7 @@ class HogwildOptions:
             "on_timeout": ("error", "restart"),
             "start_method": ("forkserver", "spawn"),
         }
-        counts = {
-            "num_workers": 1,
-            "join_every": 0,
-            "prefetch": 1,
-            "max_restarts": 0,
-            "ema_every": 1,
-        }
+        counts = {"num_workers": 1, "prefetch": 1, "max_restarts": 0, "ema_every": 1}
         counts |= {"report_every": 1, "average_every": 1}
         found = [
             (getattr(self, name) in known, f"{name} is {getattr(self, name)!r}; expected {known}")

@@ -17,7 +17,6 @@ SIZES = {
     "epochs": st.integers(1, 4),
     "num_workers": st.integers(1, 5),
     "prefetch": st.integers(1, 4),
-    "join_every": st.integers(0, 3),
     "drain": st.booleans(),
     "evaluation": st.sampled_from(["beside", "instead"]),
     "save_every": st.integers(0, 5),

@@ -39,14 +39,6 @@ def test_slow_worker_takes_fewer():
     assert times_applied(brain) == [1] * 60
 
 
-def test_workers_join_one_after_another():
-    brain, figures = count(Task(size=60, pause_s=PAUSE_S), epochs=1, num_workers=3, join_every=20)
-    by_worker = figures[-1]["updates_by_worker"]
-    assert by_worker[0] >= 20
-    assert by_worker[2] <= 20
-    assert times_applied(brain) == [1] * 60
-
-
 def test_limit_in_updates_is_exact():
     brain, _ = count(Task(size=20), epochs=3, hparams={"max_updates": 33})
     assert brain.optimizer_step == 33
