@@ -11,8 +11,6 @@ from torch.optim import Optimizer
 
 logger = logging.getLogger(__name__)
 
-MOST_WORKERS = 4
-
 
 def warn(modules: nn.Module, optimizers: Iterable[Optimizer], num_workers: int) -> None:
     """Log what is likely to go wrong with so many workers."""
@@ -47,6 +45,3 @@ def hints(modules: nn.Module, optimizers: list[Optimizer], num_workers: int) -> 
         yield f"SGD with momentum {momentum:g} bears stale gradients badly; 0.5 costs little."
     if num_workers > 2 and sgd and is_recurrent:
         yield f"SGD on a recurrent model with {num_workers} workers may diverge; Adam holds to 4."
-    if num_workers > MOST_WORKERS:
-        factor = (num_workers / MOST_WORKERS) ** 0.5
-        yield f"with {num_workers} workers divide the learning rate by about {factor:.2g}."

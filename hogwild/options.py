@@ -28,7 +28,8 @@ class HogwildOptions:
     lock : Literal["free", "flock"]
         "flock": one update at a time, for comparison; the kernel frees it if its holder dies.
     staleness_power : float
-        The rate of an update is divided by (1 + staleness) to this power; 0: not.
+        The rate of an update is divided by (1 + staleness) to this power; 0: not. An update that
+        nobody overtook keeps its rate.
     drain : Literal["auto"] | bool
         True: workers rest while a snapshot is copied, and the next epoch begins after validation;
         a run with one worker is then that of the plain trainer. "auto": for one worker only.
@@ -69,7 +70,7 @@ class HogwildOptions:
     moments_span: Literal["worker", "run"] = "run"
     access: Literal["direct", "pull_push"] = "direct"
     lock: Literal["free", "flock"] = "free"
-    staleness_power: float = 0.0
+    staleness_power: float = 0.5
     drain: Literal["auto"] | bool = "auto"
     evaluation: Literal["beside", "instead"] = "beside"
     prefetch: int = 2
