@@ -84,6 +84,12 @@ def ways_of(processes: int) -> dict[str, Way]:
             "hogwild", f"Hogwild, {num} workers, a batch each", "train_hogwild.py", options=workers
         ),
         Way(
+            "hogwild_twice",
+            f"Hogwild, {2 * num} workers, a batch each",
+            "train_hogwild.py",
+            options={"hogwild.num_workers": 2 * num},
+        ),
+        Way(
             "hogwild_small_batch",
             f"Hogwild, {num} workers, 1/{num} of the batch each",
             "train_hogwild.py",

@@ -51,7 +51,7 @@ def test_schedules_follow_the_updates_and_batches_their_share():
     found = {way: flags(job) for way, job in one_of_each(what).items()}
     warmups = {way: int(own["num_warmup"]) for way, own in found.items()}
     assert {way for way, num in warmups.items() if num == 100} == {
-        *("one", "one_all_cores", "ddp_small_batch", "hogwild")
+        *("one", "one_all_cores", "ddp_small_batch", "hogwild", "hogwild_twice")
     }
     assert {way for way, num in warmups.items() if num == 50} == {"accumulation", "ddp"}
     assert {way for way, num in warmups.items() if num == 200} == {
@@ -64,6 +64,7 @@ def test_schedules_follow_the_updates_and_batches_their_share():
     }
     assert found["accumulation"]["grad_accumulation_factor"] == "2"
     assert found["one_all_cores"]["num_threads"] == "null"
+    assert found["hogwild_twice"]["hogwild.num_workers"] == "4"
 
 
 @pytest.mark.parametrize("way", ALL)
