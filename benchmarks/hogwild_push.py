@@ -50,7 +50,7 @@ def push_costs(millions: list[int], *, repeats: int) -> list[dict[str, Any]]:
 
 def prepared_update(size: int, options: dict[str, Any] | None) -> tuple[int, Callable[[], None]]:
     """Return the number of parameters, and a function that applies one update."""
-    task = Task("mlp", size=size // 60)
+    task = Task("mlp", size=size // 60, examples=32)
     brain = task.brain()
     brain.init_optimizers()
     optimizers = [brain.optimizer]

@@ -185,9 +185,13 @@ def main(argv: Sequence[str]) -> int:
     sizes = {"ctc": 30, "mlp": 200} if args.quick else {"ctc": 500, "mlp": 6000}
     repeats = 1 if args.quick else args.repeats
     tables: dict[str, Found] = {}
-    for model, sleeper in (("ctc", -1), ("mlp", -1), ("ctc", 1)):
-        title = model + (", one process asleep half of the time" if sleeper >= 0 else "")
-        task = Task(model, batches=sizes[model], sleeper=sleeper)
+    for model, num, sleeper in (
+        *(("ctc", 8, -1), ("ctc", 8, 1), ("ctc", 4, -1), ("ctc", 4, 1)),
+        ("mlp", 32, -1),
+    ):
+        title = f"{model}, batches of {num}"
+        title += ", one process asleep half of the time" if sleeper >= 0 else ""
+        task = Task(model, batches=sizes[model], sleeper=sleeper, examples=num)
         some = {
             name: way
             for name, way in ways(args.processes).items()
@@ -195,7 +199,7 @@ def main(argv: Sequence[str]) -> int:
             and not (sleeper >= 0 and name.startswith(("1 process", "Hogwild,")))
         }
         tables[title] = measure(some, task, repeats=repeats, title=title)
-    long, every_s = (100, 1.0) if args.quick else (4000, 30.0)
+    long, every_s = (100, 1.0) if args.quick else (6000, 30.0)
     record = {
         "name": f"Asynchronous training: {args.name}",
         "command": shlex.join(["python", "-m", "benchmarks.hogwild_speed", *argv]),
@@ -207,7 +211,7 @@ def main(argv: Sequence[str]) -> int:
         "tables": tables,
         "push": push_costs([1] if args.quick else [1, 10, 50], repeats=3 if args.quick else 30),
         "kills": lost_to_kills(
-            Task("ctc", batches=long), args.processes, every_s=every_s, repeats=min(repeats, 3)
+            Task("ctc", batches=long), args.processes, every_s=every_s, repeats=min(repeats, 2)
         ),
     }
     RESULTS.mkdir(parents=True, exist_ok=True)

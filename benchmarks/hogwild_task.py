@@ -62,6 +62,8 @@ class Task:
         Where each process notes its memory; empty: nowhere.
     sleeper : int
         Number of the process that sleeps as long as it computes; -1: none.
+    examples : int
+        Of a batch.
     """
 
     model: str = "ctc"
@@ -72,6 +74,7 @@ class Task:
     device: str = "cpu"
     folder: str = ""
     sleeper: int = -1
+    examples: int = 8
 
     def num_batches(self, pass_number: int = 0) -> int:
         """Return the batches of a pass."""
@@ -82,7 +85,7 @@ class Task:
         """Return a batch; its content follows from the numbers."""
         generator = torch.Generator().manual_seed(number + 100_003 * pass_number)
         sounds = torch.randn(NUM_LETTERS, NUM_FEATURES, generator=torch.Generator().manual_seed(1))
-        num = 8 if self.model == "ctc" else 32
+        num = self.examples
         targets = torch.randint(1, NUM_LETTERS, (num, 12), generator=generator)
         ids = [f"{pass_number}-{number}-{place}" for place in range(num)]
         if self.model == "mlp":

@@ -9,7 +9,7 @@ from benchmarks import hogwild_gpu, hogwild_methods, hogwild_push, hogwild_speed
 from benchmarks.hogwild_task import Task
 
 pytestmark = pytest.mark.multiproc
-TASK = Task("mlp", batches=40)
+TASK = Task("mlp", batches=40, examples=32)
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def test_report_holds_what_was_measured(monkeypatch, tmp_path):
 
 
 def test_deaths_are_counted():
-    found = hogwild_methods.hogwild(Task("mlp", batches=3000), num_workers=2, kill_every_s=0.3)
+    found = hogwild_methods.hogwild(Task("mlp", batches=3000, examples=32), num_workers=2, kill_every_s=0.3)
     assert found["restarts"] >= found["deaths"] >= 0
     assert found["restarts"] > 0
 
