@@ -1,7 +1,11 @@
 """The run files hold the values of the original recipes, and none of its faults."""
 
+import inspect
+
 import pytest
 
+from data_prepare.librispeech import SUBSETS, LibriSpeechOptions
+from recipes.LibriSpeech.wav2letter.preparation.prepare import prepare_decoding
 from tests.conftest import ROOT
 from tests.consistency.run_files import view_of
 
@@ -44,3 +48,16 @@ def test_run_file_holds_the_values_of_the_original_without_its_faults(name, run_
         for place in places:
             node = node[place]
         assert node[last] == value, key
+
+
+@pytest.mark.parametrize("name", [*ORIGINAL, "../LM/conv_lm"])
+def test_decoding_is_prepared_from_the_splits_of_the_run_file(name):
+    corpus = view_of(RECIPES / name / "hparams" / "train.yaml").tree["corpus"]
+    places = LibriSpeechOptions(merge=dict(corpus["merge"])).split_of_subset
+    splits = {places.get(subset, subset) for subset in SUBSETS}
+    options = inspect.signature(prepare_decoding).parameters
+    assert options["train_splits"].default == (corpus["train_split"],)
+    assert corpus["valid_split"] in options["valid_splits"].default
+    assert options["test_splits"].default == tuple(corpus["test_splits"])
+    kinds = ("train_splits", "valid_splits", "test_splits")
+    assert {split for kind in kinds for split in options[kind].default} == splits
