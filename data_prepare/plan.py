@@ -211,7 +211,9 @@ class Planner:
         rows = rows[np.argsort(-keys, kind="stable")]
         sizes = self._cut(self._lengths[rows])
         groups = np.arange(len(sizes)) // self.options.group_batches
-        places = rng.permutation(groups[-1] + 1)[groups]
+        # Less than a group comes last, else the ranks' rounds would cut all groups after it.
+        num_whole = len(sizes) // self.options.group_batches
+        places = np.append(rng.permutation(num_whole), num_whole)[groups]
         return _permute_batches(rows, sizes, np.argsort(places, kind="stable"))
 
     def _sorted_batches(self) -> tuple[Rows, Counts]:

@@ -30,7 +30,7 @@ class PlanOptions:
         shuffled pass changes their order only. Reading then jumps over all shards.
     group_batches : int
         Neighbouring batches (of about equal length) that stay together when batches are shuffled;
-        a multiple of the number of ranks balances their work.
+        a multiple of the number of ranks balances their work. What is left of a window comes last.
     order : str
         "descending" or "ascending" length, where not shuffled.
     min_utterance_s, max_utterance_s : float, float or None

@@ -25,7 +25,7 @@ LOADER_KEYS = {"data_folder"}
 DDP_KEYS = {
     *("output_folder", "max_batch_s", "lr", "num_epochs", "num_warmup", "num_hold", "num_decay"),
     *("num_workers", "num_threads", "distributed_backend", "find_unused_parameters"),
-    *("batches_per_epoch", "grad_accumulation_factor"),
+    *("batches_per_epoch", "grad_accumulation_factor", "group_batches"),
 }
 """In these train_ddp.yaml may differ from train.yaml."""
 DECEPTIVE = {"yes", "no", "on", "off", "none", "~"}

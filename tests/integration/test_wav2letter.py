@@ -17,7 +17,11 @@ TINY = {
     "lexicon_free": LETTERS,
     "seq2seq_tds": {"model.tds_channels": "[2, 2, 2]", "model.decoder_size": 16},
 }
-TOKENS = {"conv_glu": ("letters_2", 30), "seq2seq_tds": ("pieces_60", 58)}
+LETTER_TOKENS = ("letters_2", 30)
+TOKENS = {
+    **{"conv_glu": LETTER_TOKENS, "lexicon_free": LETTER_TOKENS},
+    **{"seq2seq_tds": ("pieces_60", 58)},
+}
 """Folder and number of the tokens."""
 MAX_PEAK_MIB = 1536
 PEAK = (
@@ -40,7 +44,10 @@ def work(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("work")
 
 
-@pytest.mark.parametrize(("name", "precision"), [("conv_glu", "bf16"), ("seq2seq_tds", "fp32")])
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("conv_glu", "bf16"), ("lexicon_free", "fp32"), ("seq2seq_tds", "fp32")],
+)
 def test_small_recipe_prepares_trains_an_epoch_and_tests_within_its_memory(
     work, tmp_path, name, precision
 ):
@@ -57,6 +64,14 @@ def test_small_recipe_prepares_trains_an_epoch_and_tests_within_its_memory(
     assert (tmp_path / "alignments" / "test-other.txt").is_file()
     folder, num_tokens = TOKENS[name]
     assert len((work / folder / "tokens.txt").read_text().splitlines()) == num_tokens
+
+
+def test_half_precision_without_gpu_is_told(work, tmp_path):
+    options = options_of("conv_glu", work, precision="fp16", device="cpu")
+    done = run(train_command(f"{RECIPES}/conv_glu/hparams/small.yaml", tmp_path, **options))
+    assert done.code != 0
+    assert not [word for word in ("fp16", "CPU", "bf16") if word not in done.said], done.said
+    assert "Traceback" not in done.said
 
 
 @pytest.mark.slow

@@ -97,6 +97,18 @@ def test_plan_groups_neighbouring_batches_have_like_lengths():
     assert np.std(longest.mean(1)) > 0.1 * longest.mean()
 
 
+def test_plan_of_groups_gives_each_round_of_ranks_neighbours():
+    options = {"max_utterances": 3, "max_batch_s": 60.0, "jitter": 0.0, "window_shards": 9}
+    corpus = random_shards(100, num_shards=4)
+    plan = make_plan(corpus, shuffle=True, group_batches=4, **options)
+    assert plan.num_batches == 34
+    lengths = fake_index(corpus).utterances["num_samples"]
+    rounds = [tuple(part) for part in lengths[plan.order][:96].reshape(-1, 4 * 3).tolist()]
+    by_length = np.sort(lengths)[::-1][:96].reshape(-1, 4 * 3).tolist()
+    assert sorted(rounds, reverse=True) == [tuple(part) for part in by_length]
+    assert rounds != sorted(rounds, reverse=True)
+
+
 @pytest.mark.parametrize(("order", "step"), [("descending", -1), ("ascending", 1)])
 def test_plan_unshuffled_sorted_by_length(order, step):
     shards = random_shards(50, num_shards=3)

@@ -8,7 +8,7 @@ scores words (with the best word below a node as look-ahead) or tokens. Scores a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +25,8 @@ from recipes.LibriSpeech.wav2letter.tokens import TokenSet
 
 _DECODER = "flashlight.lib.text.decoder"
 _UNKNOWN = "<unk>"
+MadeModel = str | Path | LanguageModel | None
+Model = MadeModel | Callable[[Any], LanguageModel]
 
 
 class LexiconSearch:
@@ -38,9 +40,9 @@ class LexiconSearch:
         Of the acoustic model.
     lexicon : str | Path
         Words and their spellings, each ending with the separator.
-    language_model : str | Path | LanguageModel | None
+    language_model : Model
         KenLM's binary or ARPA file, or a model of the words in the order of `words`, or of the
-        tokens; None: none.
+        tokens, or a function to it from the list of the words, or from the tokens; None: none.
     level : Literal["word", "token"]
         What the language model scores.
     options : BeamOptions | None
@@ -56,7 +58,7 @@ class LexiconSearch:
         self,
         tokens: TokenSet,
         lexicon: str | Path,
-        language_model: str | Path | LanguageModel | None = None,
+        language_model: Model = None,
         *,
         level: Literal["word", "token"] = "word",
         options: BeamOptions | None = None,
@@ -142,6 +144,9 @@ class _Parts:
         self._text = need(_DECODER, "flashlight-text", why="for the search with a lexicon")
         lexicon = read_lexicon(search.lexicon)
         self.words = [*lexicon, *([] if _UNKNOWN in lexicon else [_UNKNOWN])]
+        names = search.tokens if search.level == "token" else self.words
+        model = search.model
+        self._source: MadeModel = model(names) if callable(model) else model
         self.model = self._language_model(search)
         self.trie = self._trie(search, lexicon)
 
@@ -167,17 +172,18 @@ class _Parts:
         )
 
     def _language_model(self, search: LexiconSearch) -> Any:
-        if search.model is None:
+        source = self._source
+        if source is None:
             return self._text.ZeroLM()
         names = self.words if search.level == "word" else list(search.tokens.names)
-        if isinstance(search.model, LanguageModel):
-            if search.model.num_tokens < len(names):
+        if isinstance(source, LanguageModel):
+            if source.num_tokens < len(names):
                 raise ValueError(
-                    f"lexicon search: the language model has {search.model.num_tokens} tokens; "
+                    f"lexicon search: the language model has {source.num_tokens} tokens; "
                     f"expected {len(names)}, one for each {search.level}."
                 )
-            return as_flashlight(search.model, self._text)
-        path = Path(search.model)
+            return as_flashlight(source, self._text)
+        path = Path(source)
         if not path.is_file():
             raise FileNotFoundError(f"lexicon search: no language model {path}; give its file.")
         kenlm = need(f"{_DECODER}.kenlm", "flashlight-text", why="to read a KenLM model")
@@ -204,11 +210,12 @@ class _Parts:
 
     def _first_scores(self, search: LexiconSearch, lexicon: Lexicon) -> list[float]:
         """Return the score of each word as the first one: the look-ahead of the trie."""
-        if search.model is None or search.level == "token":
+        source = self._source
+        if source is None or search.level == "token":
             return [0.0] * len(self.words)
-        if isinstance(search.model, LanguageModel):
-            start = np.array([search.model.start()], np.int64)
-            return [float(score) for score in search.model.scores(start)[0]]
+        if isinstance(source, LanguageModel):
+            start = np.array([source.start()], np.int64)
+            return [float(score) for score in source.scores(start)[0]]
         start = self.model.start(False)
         return [
             self.model.score(start, number)[1] if word in lexicon else 0.0

@@ -12,7 +12,7 @@ from torch import Tensor
 from recipes.LibriSpeech.wav2letter.decoding.hypothesis import Hypothesis
 from recipes.LibriSpeech.wav2letter.decoding.kenlm_model import KenLMModel
 from recipes.LibriSpeech.wav2letter.decoding.language_model import LanguageModel, NoLanguageModel
-from recipes.LibriSpeech.wav2letter.decoding.lexicon import LexiconSearch
+from recipes.LibriSpeech.wav2letter.decoding.lexicon import LexiconSearch, Model
 from recipes.LibriSpeech.wav2letter.decoding.lexicon_free import LexiconFreeSearch
 from recipes.LibriSpeech.wav2letter.decoding.ngram import NGramModel
 from recipes.LibriSpeech.wav2letter.decoding.options import BeamOptions, Seq2SeqOptions
@@ -148,12 +148,12 @@ def lexicon_search(
     tokens_file: str | Path,
     *,
     lexicon: str | Path,
-    lm: str | Path | None = None,
+    lm: Model = None,
     level: Literal["word", "token"] = "word",
     options: BeamOptions | None = None,
     replabel: int = REPLABEL,
 ) -> LexiconSearch:
-    """Return the search over the words of a lexicon with an n-gram model of words or letters.
+    """Return the search over the words of a lexicon with a model of words or letters.
 
     Arguments
     ---------
@@ -161,8 +161,8 @@ def lexicon_search(
         One token a line.
     lexicon : str | Path
         Words and spellings.
-    lm : str | Path | None
-        KenLM binary or ARPA file.
+    lm : Model
+        See `LexiconSearch`.
     level : Literal["word", "token"]
         What the language model scores.
     options : BeamOptions | None

@@ -64,7 +64,7 @@ def prepare_decoding(  # noqa: PLR0913 - the options of the command, all by keyw
     shards_folder: str | Path,
     out_folder: str | Path,
     *,
-    train_splits: tuple[str, ...] = ("train-clean-100", "train-clean-360", "train-other-500"),
+    train_splits: tuple[str, ...] = ("train",),
     valid_splits: tuple[str, ...] = ("dev-clean", "dev-other"),
     test_splits: tuple[str, ...] = ("test-clean", "test-other"),
     lm_text: tuple[str, ...] = (),
@@ -82,7 +82,7 @@ def prepare_decoding(  # noqa: PLR0913 - the options of the command, all by keyw
     out_folder : str | Path
         Where the files go.
     train_splits : tuple[str, ...]
-        Splits of the acoustic model's training.
+        Splits of the acoustic model's training; the recipes merge the three subsets into "train".
     valid_splits : tuple[str, ...]
         Splits of its validation.
     test_splits : tuple[str, ...]

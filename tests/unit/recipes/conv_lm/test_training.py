@@ -14,7 +14,8 @@ from recipes.LibriSpeech.LM.conv_lm.loading import conv_lm
 from recipes.LibriSpeech.LM.conv_lm.text import END, UNKNOWN, EncodedText, Vocabulary, encode
 from recipes.LibriSpeech.wav2letter.decoding.lexicon_free import LexiconFreeSearch
 from recipes.LibriSpeech.wav2letter.decoding.options import BeamOptions
-from recipes.LibriSpeech.wav2letter.tokens import letter_tokens
+from recipes.LibriSpeech.wav2letter.tokens import TokenSet, letter_tokens
+from tests.conftest import ROOT
 from tests.unit.data_prepare.corpora import write_split
 
 RUN = """
@@ -121,16 +122,22 @@ def test_wrong_options_and_absent_text_are_told(work):
         make_loader(work, text_file=work / "no.txt")
 
 
-def test_small_recipe_learns_and_its_model_helps_a_search(work, repo_root):
+@pytest.fixture(scope="module")
+def run(work: Path) -> Path:
+    """Output folder of the small recipe."""
     path = work / "run.yaml"
-    path.write_text(RUN.format(root=repo_root, work=work))
+    path.write_text(RUN.format(root=ROOT, work=work))
     options = ["--num_epochs", "30", "--batch_examples", "1", "--max_words", "64", "--lr", "0.2"]
     assert train.main([str(path), *options]) == 0
-    record = json.loads((work / "out" / "run.json").read_text())
+    return work / "out"
+
+
+def test_small_recipe_learns_and_its_model_helps_a_search(run):
+    record = json.loads((run / "run.json").read_text())
     assert record["results"]["train"]["perplexity"] < 3
 
     tokens = letter_tokens()
-    model = conv_lm(tokens, folder=work / "out")
+    model = conv_lm(tokens, folder=run)
     said = [t for word in ("the", "cat", "sat") for t in (*tokens.spell(word), 0)]
     x = torch.zeros(len(said), 30)
     x[torch.arange(len(said)), torch.tensor(said)] = 2.0
@@ -141,6 +148,17 @@ def test_small_recipe_learns_and_its_model_helps_a_search(work, repo_root):
     assert found[0].words == ["the", "cat", "sat"]
     plain = LexiconFreeSearch(tokens).search(x, torch.zeros(30, 30))
     assert plain[0].words == ["the", "cut", "sat"]
+
+
+def test_words_of_a_lexicon_that_the_model_lacks_are_unknown(run):
+    tokens = letter_tokens()
+    model, whole = (conv_lm(names, folder=run) for names in (["t", "yak", "<unk>"], tokens))
+    found, every = (m.scores(np.array([m.start()]))[0] for m in (model, whole))
+    assert found[0] == every[tokens.index("t")]
+    assert found[1] == found[2]
+    assert found[1] not in every
+    with pytest.raises(ValueError, match="lacks the tokens"):
+        conv_lm(TokenSet(("t", "yak"), replabel=0), folder=run)
 
 
 def test_absent_run_is_told(tmp_path):

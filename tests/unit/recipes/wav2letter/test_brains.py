@@ -9,14 +9,17 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain import Stage
 from speechbrain.dataio.batch import PaddedBatch
+from speechbrain.utils.epoch_loop import EpochCounter
 from torch.optim import SGD
 
+from recipes.common.checkpointer import StampedeCheckpointer
 from recipes.common.lengths import absolute
 from recipes.LibriSpeech.ASR.conv_glu import brain as conv_glu
 from recipes.LibriSpeech.ASR.lexicon_free import brain as lexicon_free
 from recipes.LibriSpeech.ASR.seq2seq_tds import brain as seq2seq_tds
 from recipes.LibriSpeech.wav2letter.phases import Phases
 from tests.conftest import ROOT
+from tests.unit.recipes.common.toy import ToyLoader
 
 RECIPES = ROOT / "recipes/LibriSpeech/ASR"
 TEXTS = ["ab", "c", "abcab"]
@@ -56,14 +59,17 @@ def make_batch(*, is_padding: bool = False) -> PaddedBatch:
     return batch
 
 
-def build(kind: Any, model: dict[str, Any], folder: Any, **hparams: Any) -> Any:
+def build(
+    kind: Any, model: dict[str, Any], folder: Any, *, checkpointer: Any = None, **hparams: Any
+) -> Any:
     phase = {"lr": 0.1, "lr_criterion": 0.1, "max_grad_norm": 1.0, "linseg_epochs": 1}
     given = {
         **{"phases": Phases([phase]), "amp_policy": "w2l", "nominal_batch": None},
         **{"wav_augment": None, "fea_augment": None, "output_folder": str(folder)},
         **{"valid_metric": "wer", **hparams},
     }
-    brain = kind(model["modules"], lambda groups: SGD(groups, lr=0.1), given, {"device": "cpu"})
+    options = {"device": "cpu", "noprogressbar": True}
+    brain = kind(model["modules"], lambda groups: SGD(groups, lr=0.1), given, options, checkpointer)
     brain.tokenizer = Letters()
     brain.run_log = SimpleNamespace(update=lambda report: None, stage=lambda *a, **k: None)
     brain.init_optimizers()
@@ -205,6 +211,25 @@ def test_window_holds_for_its_epochs_only(make):
         losses.append(loss_of(brain, make_batch()).total.item())
     assert losses[0] != losses[1]
     assert brain.window(torch.tensor([3]), torch.tensor([2]), shape=(2, 3)) is None
+
+
+def test_window_of_a_resumed_run_holds_for_the_epochs_that_are_left(make, tmp_path):
+    seen = []
+    for epochs in (2, 4):
+        counter = EpochCounter(epochs)
+        kept = StampedeCheckpointer(tmp_path / "checkpoints", {"counter": counter})
+        brain = make(seq2seq_tds.ASR, pretrain_window_epochs=3, checkpointer=kept)
+        window = brain.window
+
+        def noted(*arguments, of=window, brain=brain, **options):
+            found = of(*arguments, **options)
+            if brain.modules.training:
+                seen.append((brain.epoch, found is not None))
+            return found
+
+        brain.window = noted
+        brain.fit(counter, *(ToyLoader([make_batch()]) for _ in range(2)))
+    assert seen == [(1, True), (2, True), (3, True), (4, False)]
 
 
 def test_targets_end_with_the_end_token_and_may_count_in_padding(make):

@@ -1,6 +1,5 @@
 """Tiny models of both kinds learn made-up utterances by heart, with the recipes' own rates."""
 
-import pytest
 import torch
 from rapidfuzz.distance import Levenshtein
 from torch.nn.utils.rnn import pad_sequence
@@ -122,7 +121,6 @@ def test_window_brings_the_attention_to_learn_sooner():
     assert with_window < without
 
 
-@pytest.mark.slow
 def test_tokens_are_learnt_by_the_attention_model():
     _, error = train_tds(epochs=60, window_epochs=3)
     assert error <= 0.06

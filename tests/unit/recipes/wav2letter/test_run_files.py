@@ -1,9 +1,14 @@
 """The run files hold the values of the original recipes, and none of its faults."""
 
+import inspect
+
 import pytest
 
+from data_prepare.librispeech import SUBSETS, LibriSpeechOptions
+from recipes.common.hparams import load_run
+from recipes.LibriSpeech.wav2letter.preparation.prepare import prepare_decoding
 from tests.conftest import ROOT
-from tests.consistency.run_files import view_of
+from tests.consistency.run_files import fillings, view_of
 
 RECIPES = ROOT / "recipes" / "LibriSpeech" / "ASR"
 LETTERS = {
@@ -31,6 +36,21 @@ FAULTS = {
     },
 }
 FAULTS["lexicon_free"] = FAULTS["conv_glu"]
+TINY = {
+    "conv_glu": {"channels": "[8, 8]", "kernels": "[5, 5]", "hidden": 8},
+    "seq2seq_tds": {"tds_channels": "[2, 2, 2]", "decoder_size": 8},
+}
+TINY["lexicon_free"] = TINY["conv_glu"]
+CONV_GLU, LOW = (0.6, 0.006, 0.2), (0.1, 0.001, 0.25)
+PHASES = {
+    "conv_glu": {1: CONV_GLU, 26: CONV_GLU, 37: CONV_GLU},
+    "lexicon_free": {
+        **{1: CONV_GLU, 25: CONV_GLU, 26: LOW, 32: LOW, 33: LOW, 36: LOW},
+        **{37: (0.09, 0.0009, 0.25), 41: (0.081, 0.00081, 0.25)},
+    },
+    "seq2seq_tds": {1: (0.05, 0.05, 15), 40: (0.05, 0.05, 15), 41: (0.025, 0.025, 15)},
+}
+"""Rate, rate of the criterion and bound of the norm in some epochs."""
 
 
 @pytest.mark.parametrize("name", ORIGINAL)
@@ -44,3 +64,29 @@ def test_run_file_holds_the_values_of_the_original_without_its_faults(name, run_
         for place in places:
             node = node[place]
         assert node[last] == value, key
+
+
+@pytest.mark.parametrize("name", PHASES)
+def test_run_file_has_the_phases_and_the_tokens_of_the_original(name, tmp_path):
+    path = RECIPES / name / "hparams" / "train.yaml"
+    tiny = [f"--model.{key}={value}" for key, value in TINY[name].items()]
+    options = ["--output_folder", str(tmp_path), *fillings(path, tmp_path), *tiny]
+    hparams = load_run([str(path), *options]).hparams
+    assert hparams["num_tokens"] == (9998 if name == "seq2seq_tds" else 30)
+    for epoch, expected in PHASES[name].items():
+        plan = hparams["phases"].at(epoch)
+        assert (plan.lr, plan.lr_criterion, plan.max_grad_norm) == pytest.approx(expected)
+        assert plan.is_linear == (epoch == 1 and name != "seq2seq_tds")
+
+
+@pytest.mark.parametrize("name", [*ORIGINAL, "../LM/conv_lm"])
+def test_decoding_is_prepared_from_the_splits_of_the_run_file(name):
+    corpus = view_of(RECIPES / name / "hparams" / "train.yaml").tree["corpus"]
+    places = LibriSpeechOptions(merge=dict(corpus["merge"])).split_of_subset
+    splits = {places.get(subset, subset) for subset in SUBSETS}
+    options = inspect.signature(prepare_decoding).parameters
+    assert options["train_splits"].default == (corpus["train_split"],)
+    assert corpus["valid_split"] in options["valid_splits"].default
+    assert options["test_splits"].default == tuple(corpus["test_splits"])
+    kinds = ("train_splits", "valid_splits", "test_splits")
+    assert {split for kind in kinds for split in options[kind].default} == splits

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.unit.recipes.common.on_ranks import results_of_ranks
-from tests.unit.recipes.common.toy import ToyLoader
+from tests.unit.recipes.common.toy import ToyLoader, merge
 from tests.unit.recipes.wav2letter import ranks_worker
 from tests.unit.recipes.wav2letter.toy import batches, make_brain, weights
 
@@ -25,6 +25,16 @@ def test_two_ranks_equal_one_process_on_the_same_global_batches(ranks):
     brain.fit(counter, *loaders)
     for result in ranks:
         assert result["plain"]["updates"] == brain.optimizer_step == len(ranks_worker.SIZES)
+        assert torch.allclose(result["plain"]["weights"], weights(brain), rtol=0, atol=1e-10)
+
+
+def test_two_ranks_equal_one_process_on_concatenated_batches(ranks):
+    pairs = zip(*[iter(batches(ranks_worker.SIZES))] * 2, strict=True)
+    merged = [merge(pair) for pair in pairs]
+    brain, counter = make_brain(phases=ranks_worker.PHASES)
+    brain.fit(counter, *(ToyLoader(merged) for _ in range(2)))
+    assert brain.optimizer_step == len(ranks_worker.SIZES)
+    for result in ranks:
         assert torch.allclose(result["plain"]["weights"], weights(brain), rtol=0, atol=1e-10)
 
 

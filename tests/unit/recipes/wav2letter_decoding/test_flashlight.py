@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from recipes.LibriSpeech.wav2letter.decoding.hypothesis import Hypothesis
+from recipes.LibriSpeech.wav2letter.decoding.language_model import LanguageModel
 from recipes.LibriSpeech.wav2letter.decoding.lexicon import LexiconSearch
 from recipes.LibriSpeech.wav2letter.decoding.lexicon_free import LexiconFreeSearch
 from recipes.LibriSpeech.wav2letter.decoding.ngram import NGramModel
 from recipes.LibriSpeech.wav2letter.decoding.options import BeamOptions
+from recipes.LibriSpeech.wav2letter.decoding.searches import lexicon_search
 from recipes.LibriSpeech.wav2letter.preparation.ngram_training import train_ngram
 from tests.unit.recipes.wav2letter_decoding.exhaustive import best_path, lm_score
-from tests.unit.recipes.wav2letter_decoding.test_lexicon_free import make
+from tests.unit.recipes.wav2letter_decoding.test_lexicon_free import make, neural
 
 pytest.importorskip("flashlight.lib.text.decoder")
 
@@ -40,7 +42,7 @@ def word_arpa(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def best_with_lexicon(
-    x: Tensor, g: Tensor, tokens: Any, words: NGramModel
+    x: Tensor, g: Tensor, tokens: Any, words: LanguageModel
 ) -> tuple[float, list[str]]:
     """The best of all paths that spell words of the lexicon; each ends in the separator."""
     names, best = list(WORDS), (-np.inf, [])
@@ -96,6 +98,29 @@ def test_lexicon_search_with_a_model_of_letters(small_tokens, lexicon, small_arp
     plain = OPTIONS.word_score * len(found.words)
     free = LexiconFreeSearch(small_tokens, small_model, options=OPTIONS).search(x, g)[0]
     assert free.score >= found.score - plain - 1e-3  # the lexicon only takes paths away
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lexicon_search_of_a_run_file_takes_a_network(small_tokens, lexicon, tmp_path, seed):
+    x, g = make(seed, 7)
+    small_tokens.save(tmp_path / "tokens.txt")
+    given = {"lexicon": lexicon, "options": OPTIONS, "replabel": 1}
+    asked = []
+
+    def network(names):
+        asked.append(names)
+        return neural(seed, num_tokens=5)  # four words, and the unknown one
+
+    search = lexicon_search(tmp_path / "tokens.txt", lm=network, **given)
+    found = search.search(x, g)[0]
+    score, expected = best_with_lexicon(x, g, small_tokens, network(list(WORDS)))
+    assert found.words == expected
+    assert found.score == pytest.approx(score, abs=1e-3)
+    letters = {**given, "level": "token"}
+    by_letters = lexicon_search(tmp_path / "tokens.txt", lm=lambda _: neural(seed), **letters)
+    by_model = LexiconSearch(small_tokens, lexicon, neural(seed), level="token", options=OPTIONS)
+    assert by_letters.search(x, g)[0] == by_model.search(x, g)[0]
+    assert asked[0] == [*WORDS, "<unk>"]
 
 
 def test_lexicon_of_other_tokens_is_refused(small_tokens, tmp_path):

@@ -44,10 +44,11 @@ def make(seed: int, num_frames: int, num_tokens: int = 4) -> tuple[Tensor, Tenso
     return 2 * x, g
 
 
-def neural(seed: int = 0, **options: int) -> NeuralModel:
+def neural(seed: int = 0, *, num_tokens: int = 4, **options: int) -> NeuralModel:
     torch.manual_seed(seed)
-    network = ToyNetwork(7)
-    return NeuralModel(network, [3, 4, 5, 6], start_word=2, end_word=2, **options)
+    network = ToyNetwork(3 + num_tokens)
+    words = range(3, 3 + num_tokens)
+    return NeuralModel(network, words, start_word=2, end_word=2, **options)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from recipes.LibriSpeech.wav2letter.attention import AttentionDecoder
 from recipes.LibriSpeech.wav2letter.decoding.options import Seq2SeqOptions
 from recipes.LibriSpeech.wav2letter.decoding.seq2seq import Seq2SeqSearch
 from recipes.LibriSpeech.wav2letter.tokens import TokenSet
@@ -62,7 +63,16 @@ class ToyDecoder(torch.nn.Module):
         return (self.scale * self.out(hidden)).log_softmax(-1), ToyState(hidden), attention
 
 
-def logp_of(decoder: ToyDecoder, encoded: Tensor, tokens: list[int]) -> Tensor:
+def recipe_decoder(seed: int) -> AttentionDecoder:
+    """The recipe's decoder, small, with larger weights than it begins with."""
+    torch.manual_seed(seed)
+    decoder = AttentionDecoder(num_tokens=4, size=8)
+    for parameter in decoder.parameters():
+        torch.nn.init.normal_(parameter)
+    return decoder
+
+
+def logp_of(decoder: torch.nn.Module, encoded: Tensor, tokens: list[int]) -> Tensor:
     """[U + 1, V] log-probabilities along a token sequence."""
     state = decoder.initial_state(encoded[None], torch.tensor([len(encoded)]))
     rows = []
@@ -88,16 +98,21 @@ def best_sequence(decoder, encoded, *, options, model=None, is_allowed=None):
     return best
 
 
+def encoder_output(width: int) -> Tensor:
+    return torch.randn(9, width, generator=torch.Generator().manual_seed(0))
+
+
 @pytest.fixture
 def encoded() -> Tensor:
-    return torch.randn(9, 6, generator=torch.Generator().manual_seed(0))
+    return encoder_output(6)
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("kind", ["none", "n-gram", "network"])
+@pytest.mark.parametrize(("make", "width"), [(ToyDecoder, 6), (recipe_decoder, 16)])
 @torch.no_grad()
-def test_search_finds_the_best_of_all_sequences(encoded, small_model, seed, kind):
-    decoder = ToyDecoder(seed)
+def test_search_finds_the_best_of_all_sequences(small_model, seed, kind, make, width):
+    decoder, encoded = make(seed), encoder_output(width)
     model = {"none": None, "n-gram": small_model, "network": neural(seed)}[kind]
     options = replace(OPEN, lm_weight=0.7 if model else 0.0, word_score=0.9)
     found = Seq2SeqSearch(TOKENS, model, options=options).search(decoder, encoded)[0]
