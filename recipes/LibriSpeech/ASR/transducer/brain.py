@@ -53,7 +53,9 @@ class Transducer(StampedeBrain):
         super().__init__(*arguments, **options)
         self.average: ModelAverage | None = None
         if self.hparams.ema_decay is not None:
-            self.average = ModelAverage(self.raw_modules, decay=self.hparams.ema_decay)
+            self.average = ModelAverage(
+                self.raw_modules, decay=self.hparams.ema_decay, foreach=self.hparams.ema_foreach
+            )
             if self.checkpointer is not None:
                 self.checkpointer.add_recoverable("average", self.average)
         if self.scaler.is_enabled():
