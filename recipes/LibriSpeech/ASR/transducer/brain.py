@@ -32,6 +32,7 @@ from recipes.LibriSpeech.ASR.transducer.features import host_frames, splice
 from recipes.LibriSpeech.ASR.transducer.late import Pending, scale_on_device, send
 from recipes.LibriSpeech.ASR.transducer.mlperf import MLPerfLog, NoMLPerfLog
 from recipes.LibriSpeech.ASR.transducer.schedule import EpochDecay
+from recipes.LibriSpeech.ASR.transducer.tokenizer import refuse_unknown
 
 
 class Transducer(StampedeBrain):
@@ -75,6 +76,8 @@ class Transducer(StampedeBrain):
         num_samples = absolute(batch.wavs.lengths, batch.wavs.data).tolist()
         num_tokens = absolute(batch.tokens.lengths, batch.tokens.data).tolist()
         position = batch.position
+        if stage == Stage.TRAIN:
+            refuse_unknown(batch, num_tokens)
         batch = batch.to(self.device)
         wavs, tokens = batch.wavs.data, batch.tokens.data  # [B, S], [B, U]
         if stage == Stage.TRAIN and self.hparams.speed_perturb is not None:
