@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from benchmarks import rnnt_gpu, rnnt_loading, rnnt_loss, rnnt_parts, rnnt_throughput
+from benchmarks.rnnt_measuring import now
 from benchmarks.rnnt_task import SAMPLES, TOKENS, make_batch, make_brain
 from recipes.LibriSpeech.ASR.transducer.lamb import LAMB
 
@@ -64,12 +65,19 @@ def test_loading_benchmark_measures(tmp_path):
     assert all(row["audio_s_per_s"] > row["utterances_per_s"] > 0 for row in rows)
 
 
+def once(act, device, **options):
+    """Act; stands for seconds_of."""
+    begun = now(device)
+    act()
+    return now(device) - begun
+
+
 @pytest.mark.slow
 def test_parts_benchmark_measures_each(tmp_path, monkeypatch):
     # Not compiled, and smaller: the figures are of no interest.
     monkeypatch.setattr(torch, "compile", lambda part: part)
     monkeypatch.setitem(rnnt_parts.DEV, "cpu", (2, 5))
-    monkeypatch.setattr(rnnt_parts, "seconds_of", lambda act, *_, **__: act() or 0.001)
+    monkeypatch.setattr(rnnt_parts, "seconds_of", once)
     monkeypatch.setattr(rnnt_parts, "FRAMES", 20)
     assert rnnt_parts.main(["--batches", "1", "--repeats", "1", "--out", str(tmp_path)]) == 0
     (path,) = tmp_path.glob("*rnnt-parts-cpu.json")
@@ -78,6 +86,8 @@ def test_parts_benchmark_measures_each(tmp_path, monkeypatch):
         "speed of 12 s", "update and average", "features, batch 1", "joint and loss, batch 1",
         "encoder and predictor, batch 1", "search of 2 utterances of 7 s",
     ]  # fmt: skip
+    assert all(row["as it is"] > 0 for row in rows)
+    assert [row["part"][:6] for row in rows if "compiled" in row] == ["update", "featur", "joint "]
 
 
 @pytest.mark.parametrize("quick", [True, False])
