@@ -46,15 +46,20 @@ def measure(split: Path, workers: int, options: argparse.Namespace) -> dict[str,
     return row
 
 
-def main(argv: Sequence[str]) -> int:
-    """Measure, print and write the report; return the exit code."""
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return the options of a command line."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n")[0])
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 2])
     parser.add_argument("--hours", type=float, default=0.5)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--work", type=Path, default=ROOT / "work" / "benchmarks" / "loading")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    options = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure, print and write the report; return the exit code."""
+    options = parse(argv)
     record = setting("rnnt_loading", argv, ("torch", "soundfile"))
     split = make_corpus(options.work / f"{options.hours:g}h", hours=options.hours, num_jobs=2)
     record["rows"] = [measure(split, workers, options) for workers in options.workers]

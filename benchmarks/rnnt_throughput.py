@@ -7,10 +7,11 @@
 No files are read: utterances of 195,840 samples and 56 tokens (`canonical`, what the benchmark's
 scripts take for throughput) or of simulated lengths (`simulated`). All ways are the recipe's own
 Brain. The reference's has fp32 (TF32 products allowed), micro-batches of 16, all logits at once
-with torchaudio's loss, SpecAugment mask by mask, optimizer tensor by tensor. It stands in for the
-benchmark's code, which does not run on this version of PyTorch. `padded` is the fast way without
-what leaves padding out: all logits, no sequence splitting. One after the other in one run. On a CPU
-the seconds are those of this process's CPU time, so that other processes do not count.
+with torchaudio's loss, SpecAugment mask by mask, optimizer and average tensor by tensor, utterances
+in any order. It stands in for the benchmark's code, which does not run on this version of PyTorch.
+`padded` is the fast way without what leaves padding out: all logits, no sequence splitting. All
+train by LAMB, one after the other in one run. On a CPU the seconds are those of this process's CPU
+time, so that other processes do not count.
 """
 
 import argparse
@@ -63,7 +64,7 @@ def measure(mode: str, shape: str, options: argparse.Namespace) -> dict[str, Any
         batches = [
             make_batch(
                 options.batch, shape=shape, vocab_size=brain.hparams.vocab_size, seed=seed,
-                pin=device == "cuda",
+                pin=device == "cuda", by_length=mode != "reference",
             )
             for seed in range(NUM_BATCHES)
         ]  # fmt: skip

@@ -3,9 +3,12 @@
 import json
 
 import pytest
+import torch
 
-from benchmarks import rnnt_loss, rnnt_parts, rnnt_throughput
-from benchmarks.rnnt_task import SAMPLES, TOKENS, make_batch
+from benchmarks import rnnt_gpu, rnnt_loading, rnnt_loss, rnnt_parts, rnnt_throughput
+from benchmarks.rnnt_measuring import now
+from benchmarks.rnnt_task import SAMPLES, TOKENS, make_batch, make_brain
+from recipes.LibriSpeech.ASR.transducer.lamb import LAMB
 
 
 def test_loss_benchmark_compares_losses(tmp_path, monkeypatch, capsys):
@@ -25,29 +28,105 @@ def test_loss_benchmark_compares_losses(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_packed_loss_keeps_its_memory_at_the_benchmarks_shape():
-    # Dense logits of this shape and their gradient take hundreds of MiB.
-    words = ["--repeats", "1", "--losses", "packed"]
-    (row,) = rnnt_loss.run_all(words, rnnt_loss.parse([*words, "--lengths", "full"]))
-    assert row["peak_mib"] <= 150
+@pytest.mark.parametrize("lengths", rnnt_loss.LENGTHS)
+def test_packed_loss_keeps_its_memory_and_time_at_the_benchmarks_shape(lengths):
+    # Dense logits of this shape and their gradient take hundreds of MiB. Seconds of CPU time.
+    words = ["--repeats", "1", "--losses", "torchaudio", "packed"]
+    rows = rnnt_loss.run_all(words, rnnt_loss.parse([*words, "--lengths", lengths]))
+    dense, packed = rows
+    assert packed["value"] == pytest.approx(dense["value"], rel=1e-5)
+    assert packed["peak_mib"] <= 150 < dense["peak_mib"]
+    assert packed["seconds"] <= 0.75 * dense["seconds"]
 
 
 @pytest.mark.slow
 def test_throughput_benchmark_compares_both_ways(tmp_path, capsys):
     words = ["--model", "small.yaml", "--batch", "2", "--updates", "1", "--warmup", "0"]
-    assert rnnt_throughput.main([*words, "--shapes", "canonical", "--out", str(tmp_path)]) == 0
+    words += ["--modes", *rnnt_throughput.MODES, "--shapes", "canonical", "--out", str(tmp_path)]
+    assert rnnt_throughput.main(words) == 0
     (path,) = tmp_path.glob("*rnnt-throughput-*.json")
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    assert [row["mode"] for row in rows] == ["reference", "fast"]
+    assert [(row["mode"], row["loss"]) for row in rows] == [
+        ("reference", "torchaudio"), ("padded", "torchaudio"), ("fast", "packed")
+    ]  # fmt: skip
     assert rows[0]["micro_batch"] == 2
     assert all(row["top"] and row["stages_s"]["update"] > 0 for row in rows)
     assert "times as fast" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.multiproc
+def test_loading_benchmark_measures(tmp_path):
+    words = ["--workers", "0", "1", "--hours", "0.05", "--batch", "4", "--out", str(tmp_path)]
+    assert rnnt_loading.main([*words, "--work", str(tmp_path / "work")]) == 0
+    (path,) = tmp_path.glob("*rnnt-loading.json")
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    assert [row["workers"] for row in rows] == [0, 1]
+    assert all(row["audio_s_per_s"] > row["utterances_per_s"] > 0 for row in rows)
+
+
+def once(act, device, **options):
+    """Act; stands for seconds_of."""
+    begun = now(device)
+    act()
+    return now(device) - begun
+
+
+@pytest.mark.slow
+def test_parts_benchmark_measures_each(tmp_path, monkeypatch):
+    # Not compiled, and smaller: the figures are of no interest.
+    monkeypatch.setattr(torch, "compile", lambda part: part)
+    monkeypatch.setitem(rnnt_parts.DEV, "cpu", (2, 5))
+    monkeypatch.setattr(rnnt_parts, "seconds_of", once)
+    monkeypatch.setattr(rnnt_parts, "FRAMES", 20)
+    assert rnnt_parts.main(["--batches", "1", "--repeats", "1", "--out", str(tmp_path)]) == 0
+    (path,) = tmp_path.glob("*rnnt-parts-cpu.json")
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    assert [row["part"] for row in rows] == [
+        "speed of 12 s", "update and average", "features, batch 1", "joint and loss, batch 1",
+        "encoder and predictor, batch 1", "search of 2 utterances of 7 s",
+    ]  # fmt: skip
+    assert all(row["as it is"] > 0 for row in rows)
+    assert [place for place, row in enumerate(rows) if "compiled" in row] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_gpu_benchmark_asks_what_the_others_understand(tmp_path, monkeypatch, quick):
+    asked = []
+
+    def stand_in(module, parse):
+        monkeypatch.setattr(module, "main", lambda argv: asked.append((module, parse(argv))))
+
+    for module in (rnnt_parts, rnnt_loss, rnnt_throughput, rnnt_loading):
+        stand_in(module, module.parse)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert rnnt_gpu.main(["--out", str(tmp_path), *(["--quick"] if quick else [])]) == 0
+    assert all(options.out == tmp_path for _, options in asked)
+    modes = [(o.batch, *o.modes) for module, o in asked if module is rnnt_throughput]
+    usual, large = (192, "reference", "padded", "fast"), (512, "reference", "fast")
+    assert modes[0] == usual
+    assert (large in modes) == (not quick)
+    assert len(modes) == (1 if quick else 6)
+    names = [options.name for module, options in asked if module is rnnt_loss]
+    assert names == ["rnnt-loss-gpu-usual", "rnnt-loss-gpu-largest"]
+
+
+def test_gpu_benchmark_without_a_gpu_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert rnnt_gpu.main([]) == 2
+    assert "no CUDA device" in capsys.readouterr().out
 
 
 def test_speed_of_an_utterance_of_12_s_takes_little_memory():
     row = rnnt_parts.speed(rnnt_parts.parse(["--repeats", "1"]))
     assert row["as it is"] > 0
     assert row["peak_mib"] < 100
+
+
+@pytest.mark.slow
+def test_speed_of_an_utterance_of_12_s_takes_little_time():
+    row = rnnt_parts.speed(rnnt_parts.parse(["--repeats", "5"]))
+    assert row["as it is"] < 50  # milliseconds of CPU time
 
 
 def test_made_up_batches_have_the_benchmarks_shape():
@@ -59,3 +138,16 @@ def test_made_up_batches_have_the_benchmarks_shape():
     assert 10 < float(seconds.mean()) < 14.5
     assert float(seconds.max()) <= 16.7
     assert (varied.tokens.data[:, 0] > 0).all()
+    options = {"shape": "simulated", "vocab_size": 30, "seed": 0, "pin": False}
+    lengths = varied.wavs.lengths
+    assert (lengths.diff() <= 0).all()
+    drawn = make_batch(64, **options, by_length=False).wavs.lengths
+    assert (drawn.diff() > 0).any()
+    assert torch.equal(drawn.sort(descending=True).values, lengths)
+
+
+@pytest.mark.parametrize("mode", ["reference", "padded", "fast"])
+def test_both_ways_train_by_lamb(tmp_path, mode):
+    brain = make_brain("small.yaml", mode, tmp_path)
+    assert isinstance(brain.optimizer, LAMB)
+    assert brain.optimizer.foreach == brain.average.foreach == (mode != "reference")

@@ -53,6 +53,8 @@ def test_manifest_has_the_benchmarks_form(corpus):
     assert entries[1]["original_duration"] == pytest.approx(0.51)
     file = entries[1]["files"][-1]
     assert file["fname"] == "train-clean-100-wav/1/2/1-2-0001.wav"
+    assert (file["speed"], file["num_samples"], file["sample_rate"]) == (1, 8160, 16000)
+    assert file["duration"] == pytest.approx(0.51)
     samples, rate_hz = soundfile.read(corpus / file["fname"], dtype="int16")
     original, _ = soundfile.read(corpus / "train-clean-100/1/2/1-2-0001.flac", dtype="int16")
     assert rate_hz == 16000
@@ -93,7 +95,7 @@ def test_tokens_have_the_benchmarks_form(corpus, tmp_path):
     assert (processor.get_piece_size(), processor.unk_id(), processor.bos_id()) == (40, 0, -1)
     vocab = path.with_suffix(".vocab").read_text(encoding="utf-8").splitlines()
     assert len(vocab) == 40 and vocab[0].split("\t")[0] == "<unk>"
-    folder = tmp_path / "out" / "tokenized"
+    folder = tmp_path / "out" / "metadata"
     name = "librispeech-train-clean-100-wav-tokenized"
     rows = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     assert processor.decode(rows[0]["tokenized_transcript"]) == TEXTS["1-2-0000"].lower()

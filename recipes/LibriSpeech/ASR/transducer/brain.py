@@ -32,6 +32,7 @@ from recipes.LibriSpeech.ASR.transducer.features import host_frames, splice
 from recipes.LibriSpeech.ASR.transducer.late import Pending, scale_on_device, send
 from recipes.LibriSpeech.ASR.transducer.mlperf import MLPerfLog, NoMLPerfLog
 from recipes.LibriSpeech.ASR.transducer.schedule import EpochDecay
+from recipes.LibriSpeech.ASR.transducer.tokenizer import refuse_unknown
 
 
 class Transducer(StampedeBrain):
@@ -53,7 +54,9 @@ class Transducer(StampedeBrain):
         super().__init__(*arguments, **options)
         self.average: ModelAverage | None = None
         if self.hparams.ema_decay is not None:
-            self.average = ModelAverage(self.raw_modules, decay=self.hparams.ema_decay)
+            self.average = ModelAverage(
+                self.raw_modules, decay=self.hparams.ema_decay, foreach=self.hparams.ema_foreach
+            )
             if self.checkpointer is not None:
                 self.checkpointer.add_recoverable("average", self.average)
         if self.scaler.is_enabled():
@@ -73,6 +76,8 @@ class Transducer(StampedeBrain):
         num_samples = absolute(batch.wavs.lengths, batch.wavs.data).tolist()
         num_tokens = absolute(batch.tokens.lengths, batch.tokens.data).tolist()
         position = batch.position
+        if stage == Stage.TRAIN:
+            refuse_unknown(batch, num_tokens)
         batch = batch.to(self.device)
         wavs, tokens = batch.wavs.data, batch.tokens.data  # [B, S], [B, U]
         if stage == Stage.TRAIN and self.hparams.speed_perturb is not None:

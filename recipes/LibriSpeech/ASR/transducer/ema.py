@@ -21,13 +21,15 @@ class ModelAverage(nn.Module):
         Its parameters are averaged; they may change in place only.
     decay : float
         Within [0, 1).
+    foreach : bool
+        False: tensor by tensor, the slow way that the fast one is compared with.
     """
 
-    def __init__(self, model: nn.Module, *, decay: float) -> None:
+    def __init__(self, model: nn.Module, *, decay: float, foreach: bool = True) -> None:
         if not 0.0 <= decay < 1.0:
             raise ValueError(f"ema_decay: is {decay}; expected a number within [0, 1), or null.")
         super().__init__()
-        self.decay = decay
+        self.decay, self.foreach = decay, foreach
         self._params: list[Tensor] = []
         self._names: list[str] = []
         for name, param in model.named_parameters():
@@ -42,8 +44,13 @@ class ModelAverage(nn.Module):
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take the parameters in: one kernel for all."""
-        torch._foreach_lerp_(self.averages, [p.detach() for p in self._params], 1.0 - self.decay)
+        """Take the parameters in: one kernel for all, unless `foreach` is False."""
+        pairs = self.averages, [param.detach() for param in self._params]
+        if self.foreach:
+            torch._foreach_lerp_(*pairs, 1.0 - self.decay)
+            return
+        for average, param in zip(*pairs, strict=True):
+            average.lerp_(param, 1.0 - self.decay)
 
     @torch.no_grad()
     def swap(self) -> None:

@@ -40,7 +40,7 @@ def write_tokens(
     data_folder : str | Path
         Folder with the manifests.
     out_folder : str | Path
-        Gets sentencepieces/ and tokenized/.
+        Gets sentencepieces/ and metadata/, as the benchmark names them.
     vocab_size : int
         Pieces.
     pickles : bool
@@ -70,10 +70,10 @@ def write_tokens(
     for manifest in there:
         rows = tokenised(manifest, processor)
         name = manifest.name.removesuffix(".json") + "-tokenized"
-        (out / "tokenized").mkdir(parents=True, exist_ok=True)
-        write_json(out / "tokenized" / f"{name}.json", rows)
+        (out / "metadata").mkdir(parents=True, exist_ok=True)
+        write_json(out / "metadata" / f"{name}.json", rows)
         if pickles:
-            with atomic_path(out / "tokenized" / f"{name}.pkl") as temporary:
+            with atomic_path(out / "metadata" / f"{name}.pkl") as temporary:
                 temporary.write_bytes(pickle.dumps(rows, protocol=4))
     return path
 

@@ -17,6 +17,7 @@ from speechbrain import Stage
 from speechbrain.utils.distributed import if_main_process
 
 from recipes.common.distributed import world_size
+from recipes.LibriSpeech.ASR.transducer.lamb import LAMB
 
 TENSORS = ("pre_rnn", "post_rnn", "pred_embed", "dec_rnn", "joint_pred", "joint_enc", "joint_net")
 """Names under which the benchmark wants to see weights initialised."""
@@ -114,7 +115,24 @@ class MLPerfLog(NoMLPerfLog):
     # --- what the Brain tells ----------------------------------------------------------------
 
     def begin(self, brain: Any) -> None:
-        """Write who submits, and how the model and its data are set up."""
+        """Write who submits, and how the model and its data are set up.
+
+        Arguments
+        ---------
+        brain : Any
+            The trainer.
+
+        Raises
+        ------
+        ValueError
+            If it trains by another optimizer than the benchmark's, the only one of the log.
+        """
+        optimizer = getattr(brain.opt_class, "func", brain.opt_class)
+        if optimizer is not LAMB:
+            raise ValueError(
+                f"mlperf_log: is {self.path} with opt_class {optimizer.__name__}; expected LAMB, "
+                "by which the benchmark trains; change opt_class, or set mlperf_log to null."
+            )
         self.point("cache_clear", self._caches_cleared)
         self.start("init_start")
         self.point("seed", brain.hparams.seed)

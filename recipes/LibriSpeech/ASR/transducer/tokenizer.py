@@ -4,6 +4,7 @@ Piece 0 is the unknown one, which must never occur in training text; there is no
 transducer's blank comes behind the last piece.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,29 @@ class TokenEncoder:
         """Return the utterance's dict with its pieces."""
         ids = self.tokenizer.encode(example["text"])
         return {**example, "tokens": torch.tensor(ids, dtype=torch.int64)}
+
+
+def refuse_unknown(batch: Any, num_tokens: Sequence[int]) -> None:
+    """Check a batch of training data, on the host; validation data may have unknown pieces.
+
+    Arguments
+    ---------
+    batch : Any
+        With `id`, `text` and `tokens`.
+    num_tokens : Sequence[int]
+        Of each utterance.
+
+    Raises
+    ------
+    ValueError
+        If a text has an unknown piece: the tokenizer is of other texts.
+    """
+    tokens = batch.tokens.data  # [B, U]
+    is_text = torch.arange(tokens.shape[1]) < torch.tensor(num_tokens)[:, None]
+    rows = ((tokens == UNKNOWN) & is_text).any(1).nonzero().flatten().tolist()
+    if rows:
+        raise ValueError(
+            f"tokens: {batch.id[rows[0]]} has an unknown piece in its text "
+            f"{batch.text[rows[0]]!r}; expected a tokenizer that knows its training text; train it "
+            "again."
+        )

@@ -14,6 +14,8 @@ from tests.conftest import ROOT
 from tests.unit.data_prepare.corpora import random_shards, write_split
 
 FOLDER = ROOT / "recipes/LibriSpeech/ASR/transducer/hparams"
+SMALL_LAMB = Path(__file__).with_name("small_lamb.yaml")
+"""The small run file by LAMB: small.yaml itself trains by Adam."""
 TINY = {
     "vocab_size": 18,
     "num_threads": 1,
@@ -42,24 +44,27 @@ PLAIN = {
 WORDS = ["one", "two", "three", "seven", "nine", "zero"]
 
 
-def make_split(folder: Path, *, num_utterances: int = 24) -> Path:
-    """Write a split of tones; two words each."""
+def make_split(
+    folder: Path, *, num_utterances: int = 24, shards: list[list[float]] | None = None
+) -> Path:
+    """Write a split of tones; three words each; the seconds of each shard are drawn or given."""
     texts = [
         f"{WORDS[n % 6]} {WORDS[(n * n + 1) % 6]} {WORDS[(3 * n) % 5]}".upper()
         for n in range(num_utterances)
     ]
-    return write_split(folder, random_shards(num_utterances, num_shards=2), texts=texts)
+    shards = shards or random_shards(num_utterances, num_shards=2)
+    return write_split(folder, shards, texts=texts)
 
 
 def make_brain(
-    split: Path, output: Path, *, run_file: str = "small.yaml", **options: Any
+    split: Path, output: Path, *, run_file: str | Path = SMALL_LAMB, **options: Any
 ) -> tuple[Any, Any, Any]:
     """Return a Brain with its tokenizer, and its loaders of one split for training and validation.
 
     Options are keys of the YAML; a dot is written as two underscores.
     """
     own = {"tokenizer_folder": output.parent / "tokenizer", "output_folder": output}
-    if run_file != "small.yaml":
+    if run_file not in (SMALL_LAMB, "small.yaml"):
         own["data_folder"] = output.parent
     named = {key.replace("__", "."): value for key, value in options.items()}
     words = [str(FOLDER / run_file)]

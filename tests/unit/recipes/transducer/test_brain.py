@@ -7,7 +7,10 @@ import torch
 from speechbrain import Stage
 
 from recipes.common.update import NonFiniteError
+from recipes.LibriSpeech.ASR.transducer import model
 from recipes.LibriSpeech.ASR.transducer.features import splice
+from recipes.LibriSpeech.ASR.transducer.lamb import LAMB
+from recipes.LibriSpeech.ASR.transducer.splitting import split_point
 from recipes.LibriSpeech.ASR.transducer.tokenizer import benchmark_options
 from tests.unit.recipes.transducer.brains import PLAIN, fit, make_brain, make_split
 
@@ -27,6 +30,18 @@ def values(brain):
 def losses(folder):
     lines = (folder / "train_log.jsonl").read_text(encoding="utf-8").splitlines()
     return [row["train_loss"] for row in map(json.loads, lines)]
+
+
+def keep_losses(brain):
+    """Return a dict that gets the loss of each update by its number."""
+    found, noted = {}, brain.on_update_end
+
+    def note(report):
+        found[report.number] = report.loss
+        noted(report)
+
+    brain.on_update_end = note
+    return found
 
 
 def assert_equal(one, other, *, atol=0.0):
@@ -65,11 +80,18 @@ def test_accumulation_equals_one_large_batch(split, tmp_path):
 
 
 def test_resume_equals_a_run_that_was_not_stopped(split, tmp_path):
-    whole = fit(*make_brain(split, tmp_path / "whole", **RUN))
+    whole, *loaders = make_brain(split, tmp_path / "whole", **RUN)
+    expected = keep_losses(whole)
+    fit(whole, *loaders)
     options = {**RUN, "ckpt_interval_minutes": 0}
     fit(*make_brain(split, tmp_path / "parts", max_updates=4, **options))
-    resumed = fit(*make_brain(split, tmp_path / "parts", **options))
+    resumed, *loaders = make_brain(split, tmp_path / "parts", **options)
+    found = keep_losses(resumed)
+    fit(resumed, *loaders)
+    assert isinstance(resumed.optimizer, LAMB)
     assert resumed.optimizer_step == whole.optimizer_step == 6
+    assert found == {number: expected[number] for number in (5, 6)}
+    assert losses(tmp_path / "parts")[-1] == losses(tmp_path / "whole")[-1]
     assert_equal(values(whole), values(resumed))
     for one, other in zip(whole.average.averages, resumed.average.averages, strict=True):
         assert torch.equal(one, other)
@@ -138,6 +160,17 @@ def test_tokenizer_of_the_run_file_is_the_benchmarks(split, tmp_path):
     assert info["options"] == benchmark_options(18).stamp()
 
 
+def test_training_text_with_an_unknown_piece_is_refused(split, tmp_path):
+    brain, train_set, _ = make_brain(split, tmp_path / "run", **RUN)
+    batch = train_set.fetch(0)
+    brain.compute_forward(batch, Stage.TRAIN)
+    batch.tokens.data[3, 0] = 0
+    with pytest.raises(ValueError, match=f"{batch.id[3]} has an unknown piece .*{batch.text[3]}"):
+        brain.compute_forward(batch, Stage.TRAIN)
+    with torch.no_grad():
+        brain.compute_forward(batch, Stage.VALID)
+
+
 def test_loss_is_the_sum_over_utterances(split, tmp_path):
     brain, train_set, _ = make_brain(split, tmp_path / "run", **RUN)
     batch = train_set.fetch(0)
@@ -181,19 +214,31 @@ def test_schedule_learns_the_length_of_an_epoch(split, tmp_path):
     assert brain.options.update_schedule.updates_per_epoch == 3
 
 
-def test_reference_and_fast_mode_give_the_same_loss(split, tmp_path):
-    # Masks of SpecAugment and dither come from the same stream of random numbers in both.
+def test_reference_and_fast_mode_give_the_same_loss(tmp_path, monkeypatch):
+    # Masks of SpecAugment and dither come from the same stream of random numbers in both, row by
+    # row: so both have the order of the rows that the reference has.
     still = {key: value for key, value in DOTTED.items() if "dropout" in key}
+    still |= {"by_length": False, "global_batch": 24, "micro_batch": 24}
+    shards = [[0.3 + 1.7 * number / 23 for number in range(24)]]
+    split = make_split(tmp_path / "corpus" / "train", shards=shards)
+    splits = []
+
+    def keep_split(*arguments, **options):
+        splits.append(split_point(*arguments, **options))
+        return splits[-1]
+
+    monkeypatch.setattr(model, "split_point", keep_split)
     found = []
     for run_file in ("train.yaml", "reference.yaml"):
         options = {**RUN, **still, "num_workers": 0, "pins_memory": False, "in_feats": 240}
         brain, train_set, _ = make_brain(split, tmp_path / run_file, run_file=run_file, **options)
         torch.manual_seed(5)
-        losses = brain.compute_forward(train_set.fetch(1), Stage.TRAIN)["losses"]
+        losses = brain.compute_forward(train_set.fetch(0), Stage.TRAIN)["losses"]
         losses.sum().backward()
         weight = brain.raw_modules["encoder"].pre_rnn.lstm.weight_ih_l0
         found.append((brain.hparams.loss, losses.detach(), weight.grad))
     (fast, *ours), (reference, *theirs) = found
     assert (fast, reference) == ("packed", "torchaudio")
+    assert splits[0] is not None and splits[1] is None
     for mine, other in zip(ours, theirs, strict=True):
         assert torch.allclose(mine, other, rtol=1e-4, atol=1e-4)

@@ -146,6 +146,10 @@ def test_dither_is_noise_of_each_sample():
     wavs, lengths = batch_of([utterance()])
     one, other = loud(wavs, lengths).mels, loud(wavs, lengths).mels
     assert not torch.allclose(one, other, atol=1e-3)
+    # One number an utterance would leave silence the same in each frame.
+    noise, _ = FrontEnd(dither=1e-2, trim_db=None)(torch.zeros(1, 16000), torch.tensor([16000]))
+    steps = noise[0, :, 3:-3].diff(dim=1).abs()
+    assert (steps.mean(1) > 0.1).all()
 
 
 def test_window_is_sampled_at_the_middles():

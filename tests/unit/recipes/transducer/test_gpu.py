@@ -14,6 +14,13 @@ from recipes.LibriSpeech.ASR.transducer.inputs import JointInputs
 from recipes.LibriSpeech.ASR.transducer.lamb import LAMB
 from recipes.LibriSpeech.ASR.transducer.loss import make_loss
 from tests.conftest import ROOT
+from tests.unit.recipes.transducer.test_convergence import (
+    Task,
+    make_model,
+    on_device,
+    token_error_rate,
+    train,
+)
 from tests.unit.recipes.transducer.test_loss import run
 from tests.unit.recipes.transducer.tiny import joint_inputs
 
@@ -91,11 +98,37 @@ def test_half_precision_is_close_to_fp32(tmp_path, precision):
         with brain.training_ctx:
             outputs = brain.compute_forward(batch, Stage.TRAIN)
         outputs["losses"].mean().backward()
-        grad = brain.modules.encoder.pre_rnn.lstm.weight_ih_l0.grad.flatten()
-        found[name] = (outputs["losses"].mean().item(), grad)
+        layers = (
+            brain.modules.encoder.pre_rnn.lstm.weight_ih_l0,
+            brain.modules.encoder.joint_enc.weight,
+            brain.modules.joint.joint_net.weight,
+        )
+        grads = [weight.grad.float().flatten() for weight in layers]
+        found[name] = (outputs["losses"].mean().item(), grads)
     exact, half = found["fp32"], found[precision]
     assert half[0] == pytest.approx(exact[0], rel=5e-3)
-    assert torch.cosine_similarity(exact[1], half[1], dim=0) > 0.999
+    for ours, theirs in zip(half[1], exact[1], strict=True):
+        assert torch.cosine_similarity(ours, theirs, dim=0) > 0.999
+
+
+def test_fp16_skips_no_update(tmp_path):
+    # A skipped update would halve the scale.
+    brain = make_brain("train.yaml", "fast", tmp_path, precision="fp16")
+    batch = make_batch(16, shape="simulated", vocab_size=1023, seed=0, pin=True)
+    for _ in range(200):
+        train_on(brain, batch, micro_batch=16)
+    assert brain.optimizer_step == 200
+    assert brain.scaler.get_scale() == 512.0
+
+
+def test_transducer_learns_a_synthetic_language_in_bfloat16():
+    torch.manual_seed(0)
+    model = make_model(pre_layers=1, post_layers=1, pred_layers=1, scale=1.0).to("cuda")
+    task = Task(0)
+    batches = (task.batch(32) for _ in range(300))
+    average = train(model, batches, lr=0.02, device="cuda", dtype=torch.bfloat16)
+    with average.in_place():
+        assert token_error_rate(model, on_device(Task(1).batch(128), "cuda")) <= 10.0
 
 
 def test_search_of_dev_clean_in_one_batch(model):

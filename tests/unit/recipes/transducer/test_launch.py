@@ -76,10 +76,13 @@ def test_options_are_those_of_the_run_file():
         load_run([*words[2:], "--dry_run"])
 
 
-def test_synthetic_data_measure_throughput():
-    (words,) = dry_run("run_and_time.sh", config="config_1x8x192x1.sh", SYNTH_DATA=1)
+@pytest.mark.parametrize(
+    ("config", "micro_batch"), [("config_1x8x192x1.sh", "192"), ("config_1x1x1024x8.sh", "128")]
+)
+def test_synthetic_data_measure_throughput(config, micro_batch):
+    (words,) = dry_run("run_and_time.sh", config=config, SYNTH_DATA=1)
     assert words[1:3] == ["-m", "benchmarks.rnnt_throughput"]
-    assert options_of(words)["batch"] == "192"
+    assert options_of(words)["batch"] == micro_batch
 
 
 def test_ranks_come_from_slurm():

@@ -91,3 +91,10 @@ def test_log_says_train_samples_and_order(split, tmp_path):
         "block_start", "epoch_start", "epoch_stop", "eval_start", "eval_accuracy", "eval_stop",
         "block_stop", "run_stop",
     ]  # fmt: skip
+
+
+def test_log_of_another_optimizer_is_refused(split, tmp_path):
+    options = {"mlperf_log": tmp_path / "mlperf.log", **RUN}
+    with pytest.raises(ValueError, match="with opt_class Adam; expected LAMB"):
+        make_brain(split, tmp_path / "run", run_file="small.yaml", **options)
+    assert not (tmp_path / "mlperf.log").exists()

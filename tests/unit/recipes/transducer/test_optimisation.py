@@ -139,6 +139,19 @@ def test_average_equals_the_closed_form():
     assert torch.allclose(average.averages[0], expected, atol=1e-5)
 
 
+def test_average_all_at_once_equals_one_by_one():
+    torch.manual_seed(0)
+    model = torch.nn.LSTM(3, 2)
+    fast, slow = (ModelAverage(model, decay=0.9, foreach=flag) for flag in (True, False))
+    for param in model.parameters():
+        param.data.add_(1.0)
+    for average in (fast, slow):
+        average.update()
+    for one, other, param in zip(fast.averages, slow.averages, model.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-7)
+        assert torch.allclose(other, param - 0.9, atol=1e-6)
+
+
 def test_average_is_swapped_in_and_out():
     model = torch.nn.Linear(3, 2)
     before = model.weight.detach().clone()

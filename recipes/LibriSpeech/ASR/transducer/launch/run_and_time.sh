@@ -37,7 +37,7 @@ if [ "$global_batch" -ne "$PRESET" ]; then
 fi
 
 if [ "${SYNTH_DATA:-0}" = 1 ]; then
-    command=("$python" -m benchmarks.rnnt_throughput --batch "$BATCHSIZE" --shapes canonical)
+    command=("$python" -m benchmarks.rnnt_throughput --batch "$micro_batch" --shapes canonical)
 else
     options=(
         "$recipe/hparams/presets/$PRESET.yaml"
