@@ -8,7 +8,8 @@ Every combination of way, variant, budget and seed is one run of train.py or tra
 the command that a user would type. They take turns, so that noise of the machine falls on all
 alike. A comparison that was stopped goes on when the same command is given again. ``--dry_run``
 prints the YAML; ``--list`` prints the runs without starting them; ``--only N`` starts one of them,
-of the ``--stage`` main, or of tuning, the runs that choose learning rates (for a job array).
+of the ``--stage`` main, or of tuning, the runs that choose learning rates (for a job array);
+``--report_only`` starts none, and reports those that have ended.
 
 In ``output_folder``: ``compare.html`` (tables that sort, curves), ``compare.md``, ``compare.json``,
 the curves as PNG, and the runs, each in a folder of its own.
@@ -18,12 +19,16 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from tqdm import tqdm
 
-from comparing.jobs import Job, jobs_of, run, tuning_jobs
-from comparing.report import group, write_report
+from comparing.children import locked
+from comparing.groups import group
+from comparing.jobs import ROOT, Job, jobs_of, run, tuning_jobs
+from comparing.options import Comparison
+from comparing.report import write_report
 from comparing.tuning import best_rates, fixed_rates
 from recipes.common.faults import plain_faults
 from recipes.common.hparams import load_run
@@ -49,7 +54,38 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--stage", choices=("tuning", "main", "all"), default="all")
     parser.add_argument("--only", type=int)
+    parser.add_argument("--report_only", action="store_true")
     return parser.parse_known_args(argv)
+
+
+def run_single(
+    what: Comparison, folder: Path, tuning: Sequence[Job], *, args: argparse.Namespace
+) -> None:
+    """Run the job that ``--only`` names."""
+    jobs = tuning
+    if args.stage != "tuning":
+        rates = best_rates(what, tuning)[0] if tuning else fixed_rates(what)
+        jobs = list(jobs_of(what, folder, rates))
+    run(jobs[args.only])
+
+
+def compare(
+    what: Comparison, folder: Path, tuning: Sequence[Job], *, command: str, only_report: bool
+) -> Path:
+    """Run what is missing, unless only a report is asked for; return its path."""
+    if not only_report:
+        run_all(tuning)
+    is_tuned = bool(tuning) and all(job.is_done or job.is_diverged for job in tuning)
+    rates, figures = best_rates(what, tuning) if is_tuned else (fixed_rates(what), [])
+    jobs = list(jobs_of(what, folder, rates))
+    if not only_report:
+        run_all(jobs)
+    groups = group(what, jobs)
+    if not any(found.has_ended for found in groups.values()):
+        raise ValueError(f"{folder}: no run has ended; expected one at least for a report.")
+    return write_report(
+        what, groups, folder=ROOT / folder, command=command, rates=rates, tuning=figures
+    )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -59,31 +95,19 @@ def main(argv: Sequence[str]) -> int:
         hparams = load_run(rest).hparams
         what, folder = hparams["comparison"], Path(hparams["output_folder"])
         tuning = list(tuning_jobs(what, folder))
+        is_single = args.only is not None
+        command = shlex.join(["python", "compare_training.py", *argv])
         if args.list:
             planned = list(jobs_of(what, folder, fixed_rates(what)))
             chosen = {"tuning": tuning, "main": planned, "all": tuning + planned}
             tell(chosen[args.stage])
             return 0
-        if args.only is not None and args.stage == "tuning":
-            run(tuning[args.only])
-            return 0
-        if args.only is None:
-            run_all(tuning)
-        rates, figures = best_rates(what, tuning) if tuning else (fixed_rates(what), [])
-        jobs = list(jobs_of(what, folder, rates))
-        if args.only is not None:
-            run(jobs[args.only])
-            return 0
-        run_all(jobs)
-        command = shlex.join(["python", "compare_training.py", *argv])
-        path = write_report(
-            what,
-            group(what, jobs),
-            folder=folder,
-            command=command,
-            rates=rates,
-            tuning=figures,
-        )
+        lock = nullcontext() if args.report_only else locked(ROOT / folder, is_shared=is_single)
+        with lock:
+            if is_single:
+                run_single(what, folder, tuning, args=args)
+                return 0
+            path = compare(what, folder, tuning, command=command, only_report=args.report_only)
     print(path.read_text(encoding="utf-8"))
     return 0
 

@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
                 links[row["run"]] = f"curves/{row['run'].replace('/', '--')}.png"
                 (out / links[row["run"]]).write_bytes(png)
         table = ledger.table(links, home=out)
-        write_atomically(out / "ledger.csv", ledger.csv())
+        write_atomically(out / "ledger.csv", ledger.csv(links))
         write_atomically(out / "ledger.md", "\n".join(["# Runs", "", *table.markdown()]))
         text = page("Runs", about=[], tables=[table], data=ledger.rows)
         write_atomically(out / "ledger.html", text)

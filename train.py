@@ -38,6 +38,7 @@ from recipes.common.job import (
 )
 from recipes.common.report import Stopwatch
 from recipes.common.run_log import RunLog
+from recipes.common.stop_file import StopFile
 
 
 def fit(
@@ -54,6 +55,7 @@ def fit(
 
 def main(argv: Sequence[str]) -> int:
     """Prepare, train and test; return the exit code."""
+    StopFile.from_environment().end_if_asked()
     watch = Stopwatch()
     with plain_faults():
         run = load_run(argv)

@@ -29,6 +29,7 @@ from recipes.common.hparams import load_run
 from recipes.common.report import Stopwatch
 from recipes.common.rng import rng_state, seed_streams, set_rng_state
 from recipes.common.run_log import RunLog
+from recipes.common.stop_file import StopFile
 
 
 def make_trainee(
@@ -89,6 +90,7 @@ def train(
 
 def main(argv: Sequence[str]) -> int:
     """Prepare, train and test; return the exit code."""
+    StopFile.from_environment().end_if_asked()
     watch = Stopwatch()
     with plain_faults():
         run = load_run(argv)

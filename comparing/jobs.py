@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comparing.children import call, locked
 from comparing.options import Comparison
 from comparing.ways import Way, ways_of
+from recipes.common import divergence
+from recipes.common.stop_file import EXIT_CODE, RunStopped, StopFile
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,6 +57,11 @@ class Job:
         """Whether the run has ended with results."""
         path = ROOT / self.folder / "run.json"
         return path.is_file() and bool(json.loads(path.read_text(encoding="utf-8"))["results"])
+
+    @property
+    def is_diverged(self) -> bool:
+        """Whether the run has ended without results, since its loss or parameters diverged."""
+        return not self.is_done and (ROOT / self.folder / divergence.FILE).is_file()
 
 
 def make_job(
@@ -189,7 +197,8 @@ def tuning_jobs(what: Comparison, folder: Path) -> Iterator[Job]:
 def run(job: Job) -> None:
     """Run a job to its end, unless it has ended before; one that was killed goes on.
 
-    What it says goes to ``out.txt`` beside its output folder.
+    What it says goes to ``out.txt`` beside its output folder. A run that diverges is a result: it
+    is not tried again unless its ``diverged.json`` is deleted.
 
     Arguments
     ---------
@@ -199,12 +208,17 @@ def run(job: Job) -> None:
     Raises
     ------
     ValueError
-        If the folder holds a run of another command.
+        If the folder holds a run of another command, or another process runs it.
     RuntimeError
         If it ends with an error.
+    RunStopped
+        If it was asked to stop: it goes on when the same command is given again.
     """
-    folder = ROOT / job.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    with locked(ROOT / job.folder):
+        _run(job, ROOT / job.folder)
+
+
+def _run(job: Job, folder: Path) -> None:
     note, command = folder / "job.txt", shlex.join(["python", *job.command[1:]])
     if note.is_file() and note.read_text(encoding="utf-8") != command:
         raise ValueError(
@@ -212,22 +226,23 @@ def run(job: Job) -> None:
             f"expected\n{command}\ngive another output_folder, or move this one away."
         )
     note.write_text(command, encoding="utf-8")
-    if job.is_done:
+    if job.is_done or job.is_diverged:
         return
     said = folder / "out.txt"
-    with said.open("a", encoding="utf-8") as file:
-        done = subprocess.run(
-            job.command,
-            cwd=ROOT,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            check=False,
-            env=_environment(),
+    code = call(job.command, cwd=ROOT, said=said, environment=_environment())
+    if job.is_diverged:
+        sys.stderr.write(f"{job.title}: diverged, see {folder / divergence.FILE}\n")
+    elif code == EXIT_CODE or (code != 0 and StopFile.from_environment().is_there):
+        # torchrun ends with 1 whatever the code of its processes.
+        sys.stderr.write(
+            f"{job.title}: was asked to stop and has saved a checkpoint; give the same command "
+            "again: this run goes on, finished ones stay.\n"
         )
-    if done.returncode != 0:
+        raise RunStopped
+    elif code != 0:
         last = "".join(said.read_text(encoding="utf-8").splitlines(keepends=True)[-20:])
         raise RuntimeError(
-            f"{job.title}: ended with code {done.returncode}; expected 0; see {said}; the last "
+            f"{job.title}: ended with code {code}; expected 0; see {said}; the last "
             f"lines:\n{last}\nWhen it is mended, give the same command again: finished runs stay."
         )
 

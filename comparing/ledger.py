@@ -24,6 +24,12 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
+HYPERPARAMETERS = {
+    "batch": ("max_batch_s", "batch_size"),
+    "accumulation": ("grad_accumulation_factor",),
+    "lr": ("lr",),
+}
+"""Columns from hyperparams.yaml, and which of its keys they may be."""
 CONDITION = re.compile(r"(\w+)(!=|<=|>=|=|<|>)(.*)")
 Row = dict[str, Any]
 
@@ -72,6 +78,21 @@ def row_of(run: Mapping[str, Any]) -> Row:
         "commit": (run["commit"] or "")[:10] or None,
         "command": run["command"],
     }
+
+
+def hyperparameters_of(folder: Path) -> Row:
+    """Return the columns of a run that only its hyperparams.yaml has; None where it has none."""
+    path = folder / "hyperparams.yaml"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    given = dict(re.findall(r"^(\w+): *([-+.\w]+) *$", text, re.MULTILINE))
+    found: Row = {}
+    for column, keys in HYPERPARAMETERS.items():
+        values = [given[key] for key in keys if key in given]
+        try:
+            found[column] = json.loads(values[0]) if values else None
+        except json.JSONDecodeError:  # a word, or a number as only YAML writes it
+            found[column] = values[0]
+    return found
 
 
 def conditions(texts: Sequence[str]) -> list[Callable[[Row], bool]]:
@@ -148,6 +169,7 @@ class Ledger:
             name = path.relative_to(folder).as_posix()
             try:
                 row = {"run": name, **row_of(_load(path / "run.json"))}
+                row |= hyperparameters_of(path)
             except (KeyError, TypeError, json.JSONDecodeError) as error:
                 self.faults[name] = f"{type(error).__name__}: {error}"
                 continue
@@ -157,12 +179,13 @@ class Ledger:
         columns = dict.fromkeys(key for row in self.rows for key in row)
         self.columns = [key for key in columns if any(r.get(key) is not None for r in self.rows)]
 
-    def csv(self) -> str:
-        """Return the table as comma-separated values."""
+    def csv(self, links: Mapping[str, str]) -> str:
+        """Return the table as comma-separated values; links: run -> address of its curve."""
         buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, self.columns, extrasaction="ignore", lineterminator="\n")
+        columns = ["run", "curve", *(column for column in self.columns if column != "run")]
+        writer = csv.DictWriter(buffer, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
+        writer.writerows({**row, "curve": links.get(row["run"])} for row in self.rows)
         return buffer.getvalue()
 
     def curve(self, name: str) -> bytes | None:

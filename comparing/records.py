@@ -17,14 +17,16 @@ class Point:
     ---------
     updates, utterances : int, int
         Applied and trained on so far.
-    seconds : float
-        Training and validation so far.
+    began_s, seconds : float, float
+        Training and validation until the validation began, when its model was there; and until its
+        figure was known.
     value : float
         Figure of the validation.
     """
 
     updates: int
     utterances: int
+    began_s: float
     seconds: float
     value: float
 
@@ -58,8 +60,8 @@ class Record:
         return min((point.value for point in self.curve), default=None)
 
     def best_within(self, seconds: float) -> float | None:
-        """Return the lowest figure of validations up to some seconds of the clock."""
-        return min((p.value for p in self.curve if p.seconds <= seconds), default=None)
+        """Return the lowest figure of models that were there at some seconds of the clock."""
+        return min((p.value for p in self.curve if p.began_s <= seconds), default=None)
 
     def figures(self, metrics: Sequence[str]) -> dict[str, float | None]:
         """Return the figures of a row: those of the first test set, and those of the training.
@@ -121,10 +123,15 @@ def read_record(folder: Path, *, metric: str) -> Record:
             f"expected them in each; choose a valid_metric among {sorted(rows[0])}."
         )
     # A restart may have repeated a validation: the later line holds.
-    points = {
-        row["updates"]: Point(
-            row["updates"], row["utterances"], row["train_s"] + row["valid_s"], row[metric]
-        )
-        for row in rows
-    }
-    return Record(folder, run, [points[updates] for updates in sorted(points)])
+    latest = {row["updates"]: row for row in rows}
+    return Record(folder, run, _points([latest[updates] for updates in sorted(latest)], metric))
+
+
+def _points(rows: Sequence[Mapping[str, Any]], metric: str) -> list[Point]:
+    points, validated_s = [], 0.0
+    for row in rows:
+        train_s, valid_s = row["train_s"], row["valid_s"]
+        seconds = (train_s + validated_s, train_s + valid_s)
+        points.append(Point(row["updates"], row["utterances"], *seconds, row[metric]))
+        validated_s = valid_s
+    return points

@@ -8,81 +8,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from comparing.jobs import ROOT, Job
+from comparing.groups import Group, Groups, check_equal, warnings_of
 from comparing.options import Comparison
 from comparing.page import page
 from comparing.plots import curves_png, sizes_png
-from comparing.records import Record, read_record
-from comparing.tables import Table, figures_of, main_table, verdict_table
+from comparing.records import Record
+from comparing.tables import Table, figures_of, main_table
+from comparing.verdicts import verdict_table
 from recipes.common.experiment import git_commit, write_atomically
 from recipes.common.report import machine, package_versions
-
-Groups = dict[tuple[str, str], dict[str, dict[int, Record]]]
-"""(variant, budget) -> way -> seed -> run."""
-
-
-def group(what: Comparison, jobs: Sequence[Job]) -> Groups:
-    """Return the runs of finished jobs, in the order of the comparison."""
-    groups: Groups = {}
-    for variant in what.variants:
-        for budget in what.budgets_of(variant):
-            own = {way: _records(what, jobs, (variant, budget, way)) for way in what.ways}
-            groups[variant, budget] = {way: records for way, records in own.items() if records}
-    return {key: ways for key, ways in groups.items() if ways}
-
-
-def _records(what: Comparison, jobs: Sequence[Job], key: tuple[str, str, str]) -> dict[int, Record]:
-    own = [job for job in jobs if (job.variant, job.budget, job.way) == key and job.is_done]
-    return {
-        job.seed: read_record(ROOT / job.folder, metric=what.valid_metric)
-        for job in sorted(own, key=lambda job: job.seed)
-    }
-
-
-def check_equal(groups: Groups) -> None:
-    """Refuse to compare runs of other data.
-
-    Arguments
-    ---------
-    groups : Groups
-        All runs.
-
-    Raises
-    ------
-    ValueError
-        If runs of one group saw other shards, tested on other utterances, or are of other models.
-    """
-    for (variant, budget), ways in groups.items():
-        seen: dict[str, list[str]] = {}
-        for way, own in ways.items():
-            for seed, record in own.items():
-                same = {key: record.run[key] for key in ("index_checksums", "parameters")}
-                same["utterances"] = record.run["train_data"].get("num_utterances")
-                seen.setdefault(json.dumps(same, sort_keys=True), []).append(f"{way} seed {seed}")
-        if len(seen) > 1:
-            told = "\n".join(f"- {', '.join(names)}: {same}" for same, names in seen.items())
-            raise ValueError(
-                f"comparison: runs of {variant}, {budget} had other data or models:\n{told}\n"
-                "expected the same for all; give them the same options."
-            )
 
 
 def tables_of(what: Comparison, groups: Groups) -> list[Table]:
     """Return all tables."""
     tables = []
-    for (variant, budget), records in groups.items():
+    for (variant, budget), group in groups.items():
         name = f"{variant}, equal {budget}" if len(groups) > 1 else f"Equal {budget}"
-        tables.append(main_table(name, what, records))
-        if len(records) > 1 and max(len(own) for own in records.values()) > 1:
-            tables.append(verdict_table(f"{name}: differences", what, records))
+        tables.append(main_table(name, what, group))
+        if len(group.records) > 1 and max(len(own) for own in group.records.values()) > 1:
+            tables.append(verdict_table(f"{name}: differences", what, group))
     return tables
 
 
 def pictures_of(what: Comparison, groups: Groups) -> dict[str, bytes]:
     """Return file name -> PNG."""
     found = {}
-    for (variant, budget), records in groups.items():
-        for over in ("seconds", "utterances"):
+    for (variant, budget), group in groups.items():
+        records = {way: own for way, own in group.records.items() if own}
+        for over in ("seconds", "utterances") if records else ():
             found[f"{variant}-{budget}-{over}.png"] = curves_png(
                 records, over=over, metric=what.valid_metric, title=f"{variant}, equal {budget}"
             )
@@ -98,14 +51,18 @@ def pictures_of(what: Comparison, groups: Groups) -> dict[str, bytes]:
 def _sizes(what: Comparison, groups: Groups, budget: str) -> Any:
     """Return way -> hours of training data -> (test figure, seconds to target) of each seed."""
     sizes: dict[str, dict[float, list[tuple[float | None, float | None]]]] = {}
-    for (_, own_budget), records in groups.items():
-        for way, own in records.items() if own_budget == budget else ():
+    for (_, own_budget), group in groups.items():
+        for way, own in group.records.items() if own_budget == budget else ():
             for record in own.values():
                 row = record.figures(what.metrics)
-                hours = round(record.run["train_data"]["audio_s"] / 3600, 3)
                 pair = (row[what.metrics[0]], row["target_s"])
-                sizes.setdefault(way, {}).setdefault(hours, []).append(pair)
+                sizes.setdefault(way, {}).setdefault(_hours(record), []).append(pair)
     return sizes
+
+
+def _hours(record: Record) -> float:
+    """Return the hours of training data."""
+    return round(float(record.run["train_data"]["audio_s"]) / 3600, 3)
 
 
 def write_report(
@@ -167,29 +124,50 @@ def _record(
     command: str,
     rates: Mapping[str, float | None],
 ) -> dict[str, Any]:
-    runs = [run for ways in groups.values() for own in ways.values() for run in own.values()]
+    runs = [run for group in groups.values() for run in group.runs]
     return {
         "command": command,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": git_commit(),
         "commits_of_runs": sorted({str(run.run["commit"]) for run in runs}),
         "machine": machine(),
+        "warnings": warnings_of(groups),
         "packages": package_versions(),
         "rates": dict(rates),
         "options": dict(what.options),
         "options_by_way": {way: dict(options) for way, options in what.way_options.items()},
         "figures": [
-            {"variant": variant, "budget": budget, "ways": figures_of(what, records)}
-            for (variant, budget), records in groups.items()
+            {"variant": variant, "budget": budget, **_figures(what, group)}
+            for (variant, budget), group in groups.items()
         ],
         "tables": [_plain(table) for table in tables],
     }
+
+
+def _figures(what: Comparison, group: Group) -> dict[str, Any]:
+    return {
+        "hours": _hours(group.runs[0]) if group.runs else None,
+        "equal_s": group.equal_s if group.runs else None,
+        "ways": figures_of(what, group),
+        "curves": {
+            way: {seed: _curve(record) for seed, record in own.items()}
+            for way, own in group.records.items()
+        },
+        "diverged": {way: list(seeds) for way, seeds in group.diverged.items() if seeds},
+        "missing": {way: list(seeds) for way, seeds in group.missing.items() if seeds},
+    }
+
+
+def _curve(record: Record) -> dict[str, list[float]]:
+    names = ("updates", "utterances", "began_s", "seconds", "value")
+    return {name: [getattr(point, name) for point in record.curve] for name in names}
 
 
 def _about(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     place = record["machine"]
     rates = {way: rate or "as in the run file" for way, rate in record["rates"].items()}
     return [
+        *(("warning", told) for told in record["warnings"]),
         ("command", record["command"]),
         ("written", record["written"]),
         ("commits of the runs", ", ".join(record["commits_of_runs"])),

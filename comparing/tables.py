@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from comparing.groups import Group
 from comparing.options import Comparison
-from comparing.records import Record
-from comparing.statistics import Summary, summarise, verdict
+from comparing.statistics import Summary, summarise
 from comparing.ways import ways_of
 
 COLUMNS = {
@@ -46,6 +46,12 @@ class Cell:
     value: float | str | None
     link: str | None = None
 
+    @property
+    def markdown(self) -> str:
+        """The text, as a link if it is one."""
+        text = self.text.replace("|", "\\|")
+        return text if self.link is None else f"[{text}]({self.link.replace(' ', '%20')})"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -72,24 +78,20 @@ class Table:
         """Return the lines in Markdown."""
         lines = [f"## {self.title}", "", self.about, "", "| " + " | ".join(self.header) + " |"]
         lines += ["|---" + "|--:" * (len(self.header) - 1) + "|"]
-        cells = [[cell.text.replace("|", "\\|") for cell in row] for row in self.rows]
+        cells = [[cell.markdown for cell in row] for row in self.rows]
         return [*lines, *("| " + " | ".join(row) + " |" for row in cells), ""]
 
 
-Records = Mapping[str, Mapping[int, Record]]
-"""Way -> seed -> run, of one variant and budget."""
-
-
-def figures_of(what: Comparison, records: Records) -> dict[str, dict[str, dict[int, Any]]]:
+def figures_of(what: Comparison, group: Group) -> dict[str, dict[str, dict[int, Any]]]:
     """Return way -> figure -> seed -> value.
 
-    "valid_at" is the best validation within the seconds of the run that ended first.
+    "valid_at" is the best validation at equal seconds. A run that diverged has no figure (None).
 
     Arguments
     ---------
     what : Comparison
         Names the metrics.
-    records : Records
+    group : Group
         Runs of one variant and budget.
 
     Returns
@@ -97,38 +99,58 @@ def figures_of(what: Comparison, records: Records) -> dict[str, dict[str, dict[i
     dict
         As said.
     """
-    shortest_s = min(record.total_s for own in records.values() for record in own.values())
-    found: dict[str, dict[str, dict[int, Any]]] = {}
-    for way, own in records.items():
-        rows = {
-            seed: {**record.figures(what.metrics), "valid_at": record.best_within(shortest_s)}
-            for seed, record in own.items()
-        }
-        names = dict.fromkeys(name for row in rows.values() for name in row)
-        found[way] = {name: {seed: row[name] for seed, row in rows.items()} for name in names}
-    return found
+    rows: dict[str, dict[int, dict[str, Any]]] = {}
+    for way, own in group.records.items():
+        rows[way] = {seed: {} for seed in sorted([*own, *group.diverged[way]])}
+        for seed, record in own.items():
+            best = group.best_at_equal_seconds(record)
+            rows[way][seed] = {**record.figures(what.metrics), "valid_at": best}
+    names = dict.fromkeys(name for own in rows.values() for row in own.values() for name in row)
+    return {
+        way: {name: {seed: row.get(name) for seed, row in own.items()} for name in names}
+        for way, own in rows.items()
+    }
 
 
-def main_table(title: str, what: Comparison, records: Records) -> Table:
+def main_table(title: str, what: Comparison, group: Group) -> Table:
     """Return a row for each way: medians over seeds, with the interval of the mean."""
-    figures = figures_of(what, records)
+    figures = figures_of(what, group)
     names = [*what.metrics, *(n for n in COLUMNS if n not in ("wer", "wer_p", "cer_p"))]
     names = [name for name in names if any(_any(own, name) for own in figures.values())]
     ways = ways_of(what.processes)
     rows = []
     for way, own in figures.items():
-        cells = [Cell(f"{way}: {ways[way].about}", way)]
-        cells += [_cell(own.get(name, {}), name) for name in names]
+        cells = [Cell(f"{way}: {ways[way].about}{_not_there(group, way)}", way)]
+        if group.diverged[way]:
+            num = len(group.records[way]) + len(group.diverged[way])
+            told = f"diverged ({len(group.diverged[way])} of {num})"
+            cells += [Cell(told, None) for _ in names]
+        else:
+            cells += [_cell(own.get(name, {}), name) for name in names]
         rows.append(cells)
-    num = max(len(own) for own in records.values())
-    shortest_s = min(record.total_s for own in records.values() for record in own.values())
+    num = max(len(own) for own in group.records.values())
     about = (
         f"Median over {num} seeds (95 % interval of the mean by Student's t). Test figures are of "
         "the checkpoint that was best on validation data. Seconds are of training and validation; "
-        f"equal seconds: {shortest_s:.0f}, those of the run that ended first. A dash: not every "
-        "seed has the figure (a target that one of them never reached), or the way has none."
+        f"{_equal_seconds(group)} A model counts from the start of its validation. A dash: not "
+        "every seed has the figure (a target that one of them never reached), or the way has none. "
+        "Diverged: loss or parameters of so many seeds became infinite; the others' figures alone "
+        "would flatter, see the JSON for them."
     )
     return Table(title, about, ["way", *(COLUMNS.get(name, name) for name in names)], rows)
+
+
+def _equal_seconds(group: Group) -> str:
+    if not group.runs:
+        return "no run has ended."
+    whose = "the budget" if group.limit_s is not None else "those of the run that ended first"
+    return f"equal seconds: {group.equal_s:.0f}, {whose}."
+
+
+def _not_there(group: Group, way: str) -> str:
+    num = len(group.missing[way])
+    all_ = num + len(group.records[way]) + len(group.diverged[way])
+    return f" ({num} of {all_} not finished)" if num else ""
 
 
 def _any(own: Mapping[str, Mapping[int, Any]], name: str) -> bool:
@@ -148,47 +170,3 @@ def form_of(name: str, found: Summary) -> str:
     if name.endswith("_share"):
         return "{:.1e}"
     return "{:.0f}" if name.endswith("_s") and found.median >= 100 else "{:.2f}"
-
-
-def verdict_table(title: str, what: Comparison, records: Records) -> Table:
-    """Return the differences of each way from the first one, where intervals allow a verdict."""
-    figures = figures_of(what, records)
-    base = next(iter(figures))
-    rows = [
-        _verdict_row(name, figures[way].get(name, {}), figures[base].get(name, {}), way)
-        for name in (*what.metrics, "valid_at", "target_s", "utterances_per_s")
-        for way in figures
-        if way != base
-    ]
-    about = (
-        f"Difference from `{base}`, in pairs of seeds, with its 95 % interval by Student's t; a "
-        "verdict only where the interval leaves out 0. Many pairs are looked at, so one of twenty "
-        "would differ by chance."
-    )
-    return Table(title, about, ["figure", "way", f"minus {base}", "interval", "verdict"], rows)
-
-
-def _verdict_row(
-    name: str, this: Mapping[int, Any], that: Mapping[int, Any], way: str
-) -> list[Cell]:
-    heading, found = COLUMNS.get(name, name), verdict(this, that)
-    if found is None:
-        return [
-            Cell(heading, heading),
-            Cell(way, way),
-            Cell("-", None),
-            Cell("-", None),
-            Cell("too few pairs", "~"),
-        ]
-    words = "no difference shown"
-    if found.is_shown:
-        is_less = found.difference < 0
-        is_good = is_less != (name == "utterances_per_s")
-        words = f"{way} is {'better' if is_good else 'worse'}"
-    return [
-        Cell(heading, heading),
-        Cell(way, way),
-        Cell(f"{found.difference:+.2f}", found.difference),
-        Cell(f"{found.low:+.2f} to {found.high:+.2f}", found.high - found.low),
-        Cell(words, words),
-    ]

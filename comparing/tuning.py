@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,26 +27,36 @@ def best_rates(
     what : Comparison
         Names the figure; the lower the better.
     jobs : Sequence[Job]
-        Finished runs of every way at every rate.
+        Finished runs of every way at every rate; one that diverged is worse than any other.
 
     Returns
     -------
     tuple
-        (way -> rate, rows of way, rate, figure).
+        (way -> rate, rows of way, rate, figure, diverged); a run that diverged has no figure.
 
     Raises
     ------
     ValueError
-        If a way has no figure at all.
+        If a way has no figure at all, or diverged at every rate.
     """
     rows: list[dict[str, Any]] = []
     for job in jobs:
-        record = read_record(ROOT / job.folder, metric=what.valid_metric)
-        rows.append({"way": job.way, "rate": job.rate, what.valid_metric: record.best})
+        best = None
+        if not job.is_diverged:
+            best = read_record(ROOT / job.folder, metric=what.valid_metric).best
+        row = {"way": job.way, "rate": job.rate, "diverged": job.is_diverged}
+        rows.append({**row, what.valid_metric: best})
     rates: dict[str, float | None] = {}
     for way in what.ways:
-        own = [row for row in rows if row["way"] == way and row[what.valid_metric] is not None]
-        if not own:
-            raise ValueError(f"comparison: {way} was never validated; expected it in each run.")
-        rates[way] = min(own, key=lambda row: row[what.valid_metric])["rate"]
+        costs = {row["rate"]: _cost(row, what.valid_metric) for row in rows if row["way"] == way}
+        if not any(math.isfinite(cost) for cost in costs.values()):
+            raise ValueError(
+                f"comparison: {way} diverged or was never validated at each of the rates "
+                f"{[*costs]}; expected a figure of one of them; give lower rates."
+            )
+        rates[way] = min(costs, key=lambda rate: costs[rate])
     return rates, rows
+
+
+def _cost(row: dict[str, Any], metric: str) -> float:
+    return math.inf if row[metric] is None or row["diverged"] else float(row[metric])

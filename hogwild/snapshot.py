@@ -75,12 +75,12 @@ class Snapshot:
 
         Raises
         ------
-        RuntimeError
+        FloatingPointError
             If one is not.
         """
         for flat in self.params.values():
             if not bool(torch.linalg.vector_norm(flat.float()).isfinite()):
-                raise RuntimeError(
+                raise FloatingPointError(
                     f"hogwild: after {updates} updates parameters are not finite; expected finite "
                     "ones; lower the learning rate or the number of workers, or clip gradients."
                 )

@@ -7,7 +7,8 @@
 #   STAMPEDE_LOGS     folder of what jobs say (runs/slurm)
 #   MONITOR_EVERY_S   seconds between two looks at GPUs, CPU and memory; 0: none (60)
 #   MAX_REQUEUES      times that a job goes back to the queue at its time limit (100)
-#   REQUEUE_AFTER_S   seconds after the warning when it does so even if the command has not ended (240)
+#   REQUEUE_AFTER_S   seconds after the warning when it does so even if the command has not ended
+#                     (240; submit.py gives four fifths of --warn_s)
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:?expected a Slurm job; send it by: python slurm/submit.py}"
 PYTHON=${PYTHON:-.venv/bin/python}

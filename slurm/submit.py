@@ -122,7 +122,9 @@ def send(args: argparse.Namespace, command: Sequence[str]) -> str:
     if args.dry_run:
         return "JOB"
     (ROOT / args.logs).mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "STAMPEDE_LOGS": args.logs}
+    # The job goes back to the queue by itself a little before the limit, however long the warning.
+    late_s = os.environ.get("REQUEUE_AFTER_S", str(args.warn_s * 4 // 5))
+    environment = {**os.environ, "STAMPEDE_LOGS": args.logs, "REQUEUE_AFTER_S": late_s}
     done = subprocess.run(
         command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, env=environment
     )

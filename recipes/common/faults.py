@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from recipes.common import divergence
+
 USER_FAULTS = (ValueError, OSError)  # what was given, and the files and disks it lies on
 
 
@@ -16,7 +18,8 @@ def plain_faults(output_folder: Path | None = None) -> Iterator[None]:
     """Turn errors about data, files and options into a message without traceback.
 
     Nothing is hidden: the traceback is appended to the run's log, and the message says where that
-    is. Other errors (our own mistakes, the machine's) pass unchanged.
+    is. Other errors (our own mistakes, the machine's) pass unchanged; of one that says that the run
+    diverged, a note stays in its folder.
 
     Arguments
     ---------
@@ -39,6 +42,10 @@ def plain_faults(output_folder: Path | None = None) -> Iterator[None]:
         where = _append_traceback(output_folder)
         sys.stderr.write(f"error: {error}\n{where}")
         raise SystemExit(2) from None
+    except Exception as error:
+        if output_folder is not None and divergence.is_divergence(error):
+            divergence.note(output_folder, error)
+        raise
 
 
 def _append_traceback(output_folder: Path | None) -> str:

@@ -122,6 +122,8 @@ class Progress:
         shown = {"utt/s": f"{figures['utterances_per_s']:.1f}"}
         if "loader_wait_share" in figures:
             shown["wait"] = f"{100 * figures['loader_wait_share']:.0f}%"
+        if brain.last_update is not None:
+            shown["grad"] = f"{brain.last_update.grad_norm:.3g}"
         self._bar.set_postfix(loss=f"{brain.mean_train_loss():.3f}", **shown)
 
 

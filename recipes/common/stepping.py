@@ -46,6 +46,7 @@ class SteppingBrain(sb.Brain):
     """
 
     run_log: Any = None  # a recipes.common.run_log.RunLog, where there is one
+    last_update: UpdateReport | None = None
 
     def __init__(self, *arguments: Any, options: BrainOptions) -> None:
         super().__init__(*arguments)
@@ -81,6 +82,7 @@ class SteppingBrain(sb.Brain):
 
     def on_update_end(self, report: UpdateReport) -> None:
         """Run after every attempted update, on every rank: log it."""
+        self.last_update = report
         if self.run_log is not None:
             self.run_log.update(report)
 

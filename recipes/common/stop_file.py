@@ -8,6 +8,7 @@ a signal does not.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -54,3 +55,15 @@ class StopFile:
             self._looked_at_s = now_s
             self._is_there = self.path.exists()
         return self._is_there
+
+    def end_if_asked(self) -> None:
+        """End a run that has not begun: torchrun starts ranks again that have stopped.
+
+        Raises
+        ------
+        RunStopped
+            If the file is there.
+        """
+        if self.is_there:
+            sys.stderr.write(f"{self.path} is there: the run stops before it begins.\n")
+            raise RunStopped

@@ -23,7 +23,7 @@ LOSS_UNIT = 1024.0
 multiplied by it at the update: exact, and it keeps fp16 gradients near the size of a mean's."""
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(FloatingPointError):
     """Too many updates in a row had a non-finite loss or gradient."""
 
 

@@ -15,11 +15,15 @@ def write_run(
     wer: float = 20.0,
     curve: list[tuple[int, float, float]] | None = None,
     seconds_per_epoch: float = 10.0,
+    validation_s: float = 0.5,
     seed: int = 0,
     workers: dict[str, Any] | None = None,
     **fields: Any,
 ) -> None:
-    """Write run.json and train_log.jsonl; curve: (utterances, seconds, wer) of each validation."""
+    """Write run.json and train_log.jsonl; curve: (utterances, seconds, wer) of each validation.
+
+    A validation takes `validation_s`, which the seconds of its point and of later ones include.
+    """
     points = curve or [(100, seconds_per_epoch, 90.0), (200, 2 * seconds_per_epoch, wer + 1.0)]
     run = {
         "written": "2026-01-02T03:04:05+00:00",
@@ -48,7 +52,7 @@ def write_run(
     (folder / "run.json").write_text(json.dumps(run))
     rows = [
         {"stage": "valid", "epoch": n, "updates": 25 * n, "utterances": u, "wer": w}
-        | {"train_s": s - 0.5, "valid_s": 0.5}
+        | {"train_s": s - validation_s * n, "valid_s": validation_s * n}
         for n, (u, s, w) in enumerate(points, 1)
     ]
     rows.insert(1, {"stage": "hogwild", "epoch": 1, "updates": 25})

@@ -1,16 +1,18 @@
 """Which runs a comparison has, and how each is started."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from comparing import jobs as jobs_module
+from comparing.children import locked
 from comparing.jobs import jobs_of, run, tuning_jobs
 from comparing.tuning import best_rates, fixed_rates
 from comparing.ways import ways_of
+from recipes.common import divergence
 from recipes.common.hparams import load_run
+from recipes.common.stop_file import VARIABLE, RunStopped
 from tests.conftest import ROOT
 from tests.unit.comparing.runs import small_comparison, write_run
 
@@ -67,11 +69,19 @@ def test_schedules_follow_the_updates_and_batches_their_share():
     assert found["hogwild_twice"]["hogwild.num_workers"] == "4"
 
 
+@pytest.mark.parametrize(
+    ("words", "seeds"),
+    [
+        (["hparams/compare.yaml"], [0, 1, 2]),
+        (["hparams/compare_prepared.yaml", "--shards_folder", "a folder"], [0]),
+    ],
+    ids=["default", "prepared"],
+)
 @pytest.mark.parametrize("way", ALL)
-def test_command_is_one_that_the_program_takes(way, monkeypatch):
+def test_command_is_one_that_the_program_takes(way, words, seeds, monkeypatch):
     monkeypatch.chdir(ROOT)
-    what = load_run(["hparams/compare.yaml"]).hparams["comparison"]
-    what = type(what)(**{**vars(what), "ways": [way], "budgets": what.budgets})
+    what = load_run(words).hparams["comparison"]
+    what = type(what)(**{**vars(what), "ways": [way], "seeds": seeds})
     for job in jobs_of(what, Path("runs/x"), fixed_rates(what)):
         place = next(n for n, word in enumerate(job.command) if word.endswith(".yaml"))
         with pytest.raises(SystemExit) as ended:
@@ -116,8 +126,44 @@ def test_run_that_has_ended_is_not_repeated(job, tmp_path, monkeypatch):
     ended = with_command(job, "")
     run(ended)
     write_run(tmp_path / job.folder)
-    monkeypatch.setattr(subprocess, "run", lambda *args, **options: pytest.fail("ran again"))
+    monkeypatch.setattr(jobs_module, "call", lambda *args, **options: pytest.fail("ran again"))
     run(ended)
+
+
+def test_run_that_diverges_is_a_result_and_is_not_repeated(job, tmp_path, monkeypatch):
+    file = tmp_path / job.folder / divergence.FILE
+    code = f"open({str(file)!r}, 'w').write('no number'); raise SystemExit(1)"
+    diverging = with_command(job, code)
+    run(diverging)
+    assert diverging.is_diverged
+    monkeypatch.setattr(jobs_module, "call", lambda *args, **options: pytest.fail("ran again"))
+    run(diverging)
+    write_run(tmp_path / job.folder)
+    assert not diverging.is_diverged  # it was run again by hand, with results
+
+
+@pytest.mark.parametrize(("code", "is_asked"), [(75, False), (1, True)])
+def test_run_that_was_asked_to_stop_says_how_to_go_on(
+    job, tmp_path, monkeypatch, capsys, code, is_asked
+):
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "stop"))
+    if is_asked:  # torchrun ends with 1
+        (tmp_path / "stop").touch()
+    with pytest.raises(RunStopped) as ended:
+        run(with_command(job, f"raise SystemExit({code})"))
+    assert ended.value.code == 75
+    assert "was asked to stop" in capsys.readouterr().err
+
+
+def test_folder_that_another_process_writes_is_refused(job, tmp_path):
+    with (
+        locked(tmp_path / job.folder),
+        pytest.raises(ValueError, match="another process is writing here"),
+    ):
+        run(with_command(job, ""))
+    with locked(tmp_path, is_shared=True), locked(tmp_path, is_shared=True):
+        pass
+    run(with_command(job, ""))
 
 
 def test_folder_of_another_command_is_refused(job):
@@ -126,7 +172,7 @@ def test_folder_of_another_command_is_refused(job):
         run(with_command(job, "1"))
 
 
-def test_each_way_takes_its_best_rate_by_validation(tmp_path, monkeypatch):
+def test_each_way_takes_its_best_rate_by_validation(tmp_path):
     what = small_comparison(rates=[0.1, 0.2, 0.4])
     jobs = list(tuning_jobs(what, tmp_path))
     assert len(jobs) == 6
@@ -138,5 +184,21 @@ def test_each_way_takes_its_best_rate_by_validation(tmp_path, monkeypatch):
     rates, rows = best_rates(what, jobs)
     assert rates == best
     assert len(rows) == 6
+    bad = next(job for job in jobs if (job.way, job.rate) == ("one", 0.4))
+    (bad.folder / "run.json").unlink()
+    divergence.note(bad.folder, FloatingPointError("not finite"))
+    rates, rows = best_rates(what, jobs)
+    assert rates == {"one": 0.1, "hogwild": 0.1}
+    assert {"way": "one", "rate": 0.4, "diverged": True, "wer": None} in rows
     assert not list(tuning_jobs(small_comparison(rates=[0.1]), tmp_path))
     assert fixed_rates(small_comparison(rates=[0.1])) == {"one": 0.1, "hogwild": 0.1}
+
+
+def test_way_that_diverges_at_every_rate_is_refused(tmp_path):
+    what = small_comparison(rates=[0.1, 0.2], ways=["one"])
+    jobs = list(tuning_jobs(what, tmp_path))
+    for job in jobs:
+        job.folder.mkdir(parents=True)
+        divergence.note(job.folder, FloatingPointError("not finite"))
+    with pytest.raises(ValueError, match=r"one diverged .* \[0.1, 0.2\]"):
+        best_rates(what, jobs)

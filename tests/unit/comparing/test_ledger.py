@@ -41,6 +41,19 @@ def test_conditions_choose_runs(runs, where, wanted):
     assert {row["run"] for row in Ledger(runs, where=where).rows} == wanted
 
 
+def test_runs_of_one_process_differ_in_batch_accumulation_and_rate(runs):
+    # As a run leaves it: numbers, a word of YAML, and lines that are none of these keys.
+    text = "# lr: 7\nmax_batch_s: {}\ngrad_accumulation_factor: {}\nlr: {}\nopt:\n  lr: 9\n"
+    (runs / "a" / "hyperparams.yaml").write_text(text.format("20.0", 2, "0.003"))
+    (runs / "c" / "hyperparams.yaml").write_text(text.format("10.0", 1, "1e-3"))
+    rows = {row["run"]: row for row in Ledger(runs).rows}
+    names = ("batch", "accumulation", "lr")
+    assert [rows["a"][name] for name in names] == [20.0, 2, 0.003]
+    assert [rows["c"][name] for name in names] == [10.0, 1, 0.001]
+    assert [rows["deep/b"][name] for name in names] == [None, None, None]
+    assert [row["run"] for row in Ledger(runs, where=["accumulation=2"]).rows] == ["a"]
+
+
 def test_condition_that_is_none_is_refused():
     with pytest.raises(ValueError, match="condition 'wer'"):
         conditions(["wer"])
@@ -52,7 +65,9 @@ def test_command_writes_csv_markdown_page_and_curves(runs, capsys):
     with (out / "ledger.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["test_wer"]) for row in rows] == [20.0, 10.0, 30.0]
-    assert "| deep/b |" in (out / "ledger.md").read_text()
+    assert [row["curve"] for row in rows] == [f"curves/{n}.png" for n in ("c", "deep--b", "a")]
+    text = (out / "ledger.md").read_text()
+    assert "| [deep/b](../deep/b) | [curve](curves/deep--b.png) |" in text
     page = (out / "ledger.html").read_text()
     assert '<a href="../deep/b">deep/b</a>' in page
     assert '<a href="curves/deep--b.png">curve</a>' in page

@@ -8,21 +8,40 @@ from pathlib import Path
 
 import pytest
 
+from comparing import groups as groups_module
 from comparing import jobs as jobs_module
-from comparing import report as report_module
+from comparing.groups import group
 from comparing.jobs import jobs_of
-from comparing.report import group, write_report
+from comparing.report import _sizes, write_report
+from comparing.tables import figures_of
 from comparing.tuning import fixed_rates
+from recipes.common import divergence
+from recipes.common.hparams import load_run
+from tests.conftest import ROOT
 from tests.unit.comparing.runs import small_comparison, write_run
 
-WER = {"one": [20.0, 21.0, 22.5], "hogwild": [18.0, 19.5, 20.0]}
+WER = {"one": [20.0, 21.0, 22.5], "ddp": [20.5, 21.0, 22.0], "hogwild": [18.0, 19.5, 20.0]}
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    for module in (jobs_module, groups_module):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+
+
+def report_of(what, jobs, folder: Path) -> str:
+    rates = fixed_rates(what)
+    path = write_report(what, group(what, jobs), folder=folder, command="", rates=rates)
+    return path.read_text()
+
+
+def line_of(text: str, start: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(start))
 
 
 @pytest.fixture
-def compared(tmp_path, monkeypatch):
-    for module in (jobs_module, report_module):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
-    what = small_comparison()
+def compared(tmp_path):
+    what = small_comparison(ways=list(WER))
     jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
     for job in jobs:
         workers = {"num_workers": 2, "staleness_mean": 0.9, "staleness_p95": 2}
@@ -30,8 +49,8 @@ def compared(tmp_path, monkeypatch):
             tmp_path / job.folder,
             wer=WER[job.way][job.seed],
             seed=job.seed,
-            seconds_per_epoch=10.0 if job.way == "one" else 6.0,
-            target_reached_s=15.0 if job.way == "one" or job.seed else None,
+            seconds_per_epoch=6.0 if job.way == "hogwild" else 10.0,
+            target_reached_s=15.0 if job.way != "hogwild" or job.seed else None,
             workers=workers if job.way == "hogwild" else None,
         )
     path = write_report(
@@ -51,27 +70,79 @@ def test_table_holds_medians_intervals_and_who_never_reached_the_target(compared
 
 def test_verdict_is_given_where_the_interval_allows_it(compared):
     _, _, _, text = compared
-    line = next(line for line in text.splitlines() if line.startswith("| WER % | hogwild"))
-    assert "| -2.00 | -3.24 to -0.76 | hogwild is better |" in line
-    line = next(line for line in text.splitlines() if line.startswith("| s to target"))
-    assert "too few pairs" in line
+    line = line_of(text, "| WER % | hogwild | one")
+    assert "| -2.00 | -3.24 to -0.76 | hogwild is better than one |" in line
+    assert "| no difference shown |" in line_of(text, "| WER % | ddp | one")
+    assert "| not every seed has it |" in line_of(text, "| s to target | hogwild | one")
+
+
+def test_verdict_is_given_for_each_pair_of_ways(compared):
+    _, _, _, text = compared
+    pairs = [line.split(" | ")[1:3] for line in text.splitlines() if line.startswith("| WER % |")]
+    assert pairs == [["ddp", "one"], ["hogwild", "one"], ["hogwild", "ddp"]]
+    line = line_of(text, "| WER % | hogwild | ddp")
+    assert "| -2.00 | -3.24 to -0.76 | hogwild is better than ddp |" in line
+
+
+def test_one_seed_gives_too_few_pairs(tmp_path):
+    what = small_comparison(seeds=[0, 1], ways=["one", "hogwild"])
+    jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
+    for job in jobs[:3]:
+        write_run(tmp_path / job.folder, seed=job.seed)
+    assert "| too few pairs |" in line_of(report_of(what, jobs, tmp_path), "| WER % | hogwild")
 
 
 def test_equal_seconds_are_those_of_the_run_that_ended_first(compared):
     folder, _, _, _ = compared
     record = json.loads((folder / "compare.json").read_text())
     ways = record["figures"][0]["ways"]
-    # 12 s: the second validation of one process came at 20 s.
+    # 11.5 s: the second model of one process was there at 19.5 s.
+    assert record["figures"][0]["equal_s"] == 11.5
     assert ways["one"]["valid_at"] == {"0": 90.0, "1": 90.0, "2": 90.0}
     assert ways["hogwild"]["valid_at"]["0"] == 19.0
+
+
+def test_slow_validation_of_the_last_model_does_not_count(tmp_path):
+    what = small_comparison(
+        seeds=[0], budgets={"seconds": {"max_seconds": 20}, "utterances": {}}, ways=["one", "ddp"]
+    )
+    jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
+    for job in jobs:
+        # Both had their models at 10 and 20 s; one validates for 1 s, the other for 5 s.
+        took_s = 1.0 if job.way == "one" else 5.0
+        curve = [(100, 10.0 + took_s, 50.0), (200, 20.0 + took_s, 30.0)]
+        write_run(tmp_path / job.folder, curve=curve, validation_s=took_s)
+    groups = group(what, jobs)
+    assert len(groups) == 2
+    for found in groups.values():
+        assert found.equal_s == 20.0
+        for own in figures_of(what, found).values():
+            assert own["valid_at"] == {0: 30.0}
+
+
+def test_budget_of_seconds_counts_the_model_of_the_update_that_passed_it(tmp_path):
+    what = small_comparison(seeds=[0], budgets={"seconds": {"max_seconds": 20}}, ways=["one"])
+    jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
+    write_run(tmp_path / jobs[0].folder, curve=[(100, 11.0, 50.0), (200, 20.9, 30.0)])
+    (found,) = group(what, jobs).values()
+    assert figures_of(what, found)["one"]["valid_at"] == {0: 30.0}
 
 
 def test_json_has_every_figure_of_every_run(compared):
     folder, _, jobs, _ = compared
     record = json.loads((folder / "compare.json").read_text())
+    assert record["figures"][0]["hours"] == 0.1
     for job in jobs:
         own = record["figures"][0]["ways"][job.way]
         assert own["wer"][str(job.seed)] == WER[job.way][job.seed]
+        each_s = 6.0 if job.way == "hogwild" else 10.0
+        assert record["figures"][0]["curves"][job.way][str(job.seed)] == {
+            "updates": [25, 50],
+            "utterances": [100, 200],
+            "began_s": [each_s - 0.5, 2 * each_s - 0.5],
+            "seconds": [each_s, 2 * each_s],
+            "value": [90.0, WER[job.way][job.seed] + 1.0],
+        }
     for name in ("seconds", "utterances"):
         assert (folder / f"plain-utterances-{name}.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -83,16 +154,96 @@ def test_runs_of_other_data_are_not_compared(compared):
         write_report(what, group(what, jobs), folder=folder, command="", rates=fixed_rates(what))
 
 
-def test_sizes_become_one_plot(tmp_path, monkeypatch):
-    for module in (jobs_module, report_module):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
+def write_yaml(folder: Path, *, seed: int, rate: float, corpus_seed: int = 1) -> None:
+    (folder / "hyperparams.yaml").write_text(
+        f"# a comment of {folder}\nseed: {seed}\noutput_folder: {folder}\nlr: {rate}\n"
+        f"corpus:\n  seed: {corpus_seed}\nloader:\n  seed: {seed}\n"
+        f"checkpoints: {folder}/checkpoints\n"
+    )
+
+
+def test_runs_of_one_way_may_differ_in_seed_and_folder_only(compared):
+    folder, what, jobs, _ = compared
+    for job in jobs:
+        write_yaml(folder / job.folder, seed=job.seed, rate=0.1)
+    report_of(what, jobs, folder)
+    last = next(job for job in jobs if (job.way, job.seed) == ("ddp", 2))
+    for wrong in ({"rate": 0.2}, {"rate": 0.1, "corpus_seed": 3}):
+        write_yaml(folder / last.folder, seed=2, **wrong)
+        with pytest.raises(ValueError, match=r"plain, utterances, ddp had other hyperparameters"):
+            report_of(what, jobs, folder)
+
+
+def test_other_commits_and_machines_are_told(compared):
+    folder, what, jobs, text = compared
+    assert "warning" not in text
+    write_run(folder / jobs[0].folder, commit="b" * 40, machine={"processor": "another"})
+    text = report_of(what, jobs, folder)
+    assert f"- warning: runs of 2 commits: {'a' * 40}; {'b' * 40}" in text
+    assert "- warning: runs of 2 machines: a processor, ? cores, no GPU; another, " in text
+
+
+def test_runs_that_are_missing_are_marked(compared):
+    folder, what, jobs, _ = compared
+    missing = next(job for job in jobs if (job.way, job.seed) == ("ddp", 2))
+    (folder / missing.folder / "run.json").unlink()
+    text = report_of(what, jobs, folder)
+    assert "- warning: not finished (plain, utterances): ddp seed 2" in text
+    assert "(1 of 3 not finished) | 20.75 " in line_of(text, "| ddp: ")
+    record = json.loads((folder / "compare.json").read_text())
+    assert record["figures"][0]["missing"] == {"ddp": [2]}
+
+
+def test_variant_that_has_not_begun_is_marked(tmp_path):
+    what = small_comparison(variants={"plain": {}, "straggler": {"straggler": 0}}, seeds=[0])
+    jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
+    for job in jobs[:2]:
+        write_run(tmp_path / job.folder)
+    text = report_of(what, jobs, tmp_path)
+    assert "not finished (straggler, utterances): one seed 0, hogwild seed 0" in text
+    assert text.count("(1 of 1 not finished)") == 2
+
+
+def test_run_that_diverged_is_told_and_decides_no_median(compared):
+    folder, what, jobs, _ = compared
+    bad = next(job for job in jobs if (job.way, job.seed) == ("ddp", 2))
+    (folder / bad.folder / "run.json").unlink()
+    divergence.note(folder / bad.folder, FloatingPointError("not finite"))
+    text = report_of(what, jobs, folder)
+    assert "| diverged (1 of 3) | diverged (1 of 3) |" in line_of(text, "| ddp: ")
+    assert "| not every seed has it |" in line_of(text, "| WER % | ddp | one")
+    record = json.loads((folder / "compare.json").read_text())
+    assert record["figures"][0]["diverged"] == {"ddp": [2]}
+    assert record["figures"][0]["ways"]["ddp"]["wer"] == {"0": 20.5, "1": 21.0, "2": None}
+
+
+def test_sizes_become_one_plot(tmp_path):
     what = small_comparison(variants={"small": {"train_shards": [0, 1]}, "large": {}})
     jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
     for job in jobs:
-        data = {"num_utterances": 100, "audio_s": 360.0 if job.variant == "small" else 3600.0}
-        write_run(tmp_path / job.folder, train_data=data)
-    write_report(what, group(what, jobs), folder=tmp_path, command="", rates=fixed_rates(what))
-    assert (tmp_path / "sizes-utterances.png").is_file()
+        is_small = job.variant == "small"
+        data = {"num_utterances": 100, "audio_s": 360.0 if is_small else 3600.0}
+        reached_s = None if is_small and job.seed == 1 else 9.0 + job.seed
+        wer = (30.0 if is_small else 20.0) + job.seed
+        write_run(tmp_path / job.folder, train_data=data, wer=wer, target_reached_s=reached_s)
+    small = [(30.0, 9.0), (31.0, None), (32.0, 11.0)]
+    large = [(20.0, 9.0), (21.0, 10.0), (22.0, 11.0)]
+    sizes = _sizes(what, group(what, jobs), "utterances")
+    assert sizes == dict.fromkeys(("one", "hogwild"), {0.1: small, 1.0: large})
+    report_of(what, jobs, tmp_path)
+    assert (tmp_path / "sizes-utterances.png").read_bytes()[:4] == b"\x89PNG"
+    record = json.loads((tmp_path / "compare.json").read_text())
+    assert [row["hours"] for row in record["figures"]] == [0.1, 1.0]
+
+
+def test_comparison_of_sizes_has_four_that_validate_alike(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    what = load_run(["hparams/compare_sizes.yaml"]).hparams["comparison"]
+    sizes = [options["train_shards"][1] for options in what.variants.values()]
+    assert sizes == sorted(set(sizes))
+    assert len(sizes) >= 4
+    assert what.options["batches_per_epoch"] > 0
+    assert {"one", "hogwild"} <= set(what.ways)
 
 
 # --- in a browser --------------------------------------------------------------------------------
@@ -101,7 +252,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium: the page is looked at by a browser where there is one"
 )
-ROW = re.compile(r"<tr[^>]*>(.*?)</tr>", re.DOTALL)
+ROW = re.compile(r"<tr([^>]*)>(.*?)</tr>", re.DOTALL)
 CELL = re.compile(r"<t[dh][^>]*>(.*?)</t[dh]>", re.DOTALL)
 
 
@@ -118,7 +269,8 @@ def rendered(path: Path, fragment: str, profile: Path) -> list[list[list[str]]]:
         check=True,
     )
     tables = re.findall(r"<table.*?</table>", done.stdout, re.DOTALL)
-    return [[CELL.findall(row) for row in ROW.findall(t) if "hidden" not in row] for t in tables]
+    rows = [ROW.findall(table) for table in tables]
+    return [[CELL.findall(row) for tag, row in own if "hidden" not in tag] for own in rows]
 
 
 @needs_browser
@@ -132,7 +284,9 @@ def test_page_renders_sorts_and_shows_the_figures_of_the_json(compared):
         assert table[0] == wanted["header"]
         assert table[1:] == [[cell["text"] for cell in row] for row in wanted["rows"]]
     by_wer = rendered(page, "#sort=0,1", folder / "profile")[0]
-    assert [row[0].split(":")[0] for row in by_wer[1:]] == ["hogwild", "one"]
+    assert [row[0].split(":")[0] for row in by_wer[1:]] == ["hogwild", "one", "ddp"]
+    kept = rendered(page, "#filter=HOGWILD+batch", folder / "profile")[0]
+    assert [row[0].split(":")[0] for row in kept[1:]] == ["hogwild"]
 
 
 @needs_browser

@@ -1,5 +1,6 @@
 """What slurm/submit.py would send, by its dry run."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -74,3 +75,22 @@ def test_comparison_that_chooses_rates_sends_these_runs_first():
     assert tuning[tuning.index("--stage") + 1] == "tuning"
     assert "--dependency=afterok:JOB" in runs
     assert "--dependency=afterok:JOB" in report
+
+
+@pytest.mark.parametrize(("warn_s", "late_s"), [("300", "240"), ("60", "48")])
+def test_job_goes_back_by_itself_before_its_limit(tmp_path, warn_s, late_s):
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text(f'#!/bin/sh\necho "$REQUEUE_AFTER_S" >{tmp_path}/told\necho "7;cluster"\n')
+    sbatch.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    environment.pop("REQUEUE_AFTER_S", None)
+    command = [sys.executable, "slurm/submit.py", "train", "hparams/train.yaml"]
+    command += ["--warn_s", warn_s, "--logs", str(tmp_path / "logs")]
+    for given, wanted in ((None, late_s), ("11", "11")):
+        if given:
+            environment["REQUEUE_AFTER_S"] = given
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == "job 7"
+        assert (tmp_path / "told").read_text() == f"{wanted}\n"

@@ -1,8 +1,12 @@
 """User faults end a run plainly, other errors as they are."""
 
+import json
+
 import pytest
 
+from recipes.common import divergence
 from recipes.common.faults import plain_faults
+from recipes.common.update import NonFiniteError
 
 
 def test_user_fault_message_and_code(tmp_path, capsys):
@@ -26,3 +30,19 @@ def test_user_fault_before_the_folder_exists(tmp_path, capsys):
 def test_other_errors_pass(tmp_path):
     with pytest.raises(RuntimeError, match="a mistake"), plain_faults(tmp_path):
         raise RuntimeError("a mistake of ours")
+    assert not (tmp_path / divergence.FILE).exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NonFiniteError("update 7: not finite"),
+        FloatingPointError("hogwild: after 7 updates parameters are not finite"),
+        RuntimeError("hogwild: worker 1 raised:\nrecipes.common.update.NonFiniteError: update 7"),
+    ],
+)
+def test_divergence_passes_and_leaves_a_note(tmp_path, error):
+    with pytest.raises(type(error)), plain_faults(tmp_path):
+        raise error
+    note = json.loads((tmp_path / divergence.FILE).read_text(encoding="utf-8"))
+    assert note["error"] == str(error)

@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+import train
+import train_hogwild
 from recipes.common.stop_file import EXIT_CODE, LOOK_EVERY_S, VARIABLE, RunStopped, StopFile
 from tests.unit.recipes.common.toy import ToyBrain, ToyLoader, make_batches, make_brain, weights
 
@@ -78,3 +80,15 @@ def test_disk_is_asked_once_a_second(tmp_path, monkeypatch):
 def test_without_the_variable_nothing_is_asked(monkeypatch):
     monkeypatch.delenv(VARIABLE, raising=False)
     assert not StopFile.from_environment().is_there
+
+
+def test_run_that_torchrun_starts_again_ends_before_it_begins(tmp_path, monkeypatch):
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "stop"))
+    for program in (train, train_hogwild):
+        with pytest.raises(SystemExit) as ended:
+            program.main(["absent.yaml"])
+        assert ended.value.code == 2  # not asked: it looks at what it was given
+    touch(tmp_path)
+    for program in (train, train_hogwild):
+        with pytest.raises(RunStopped):
+            program.main(["absent.yaml"])

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from recipes.common import throughput
+from recipes.common.loops import Progress
 from recipes.common.throughput import Throughput, gpu_figures
+from recipes.common.update import UpdateReport
 from tests.unit.recipes.common.toy import ToyLoader, make_batches, make_brain
 
 
@@ -78,3 +80,16 @@ def test_brain_tells_its_progress_every_few_updates():
     brain.fit(counter, ToyLoader(make_batches([2, 3, 1, 2, 2])))
     assert len(told) == 5
     assert all(figures["updates_per_s"] > 0 for figures in told)
+
+
+def test_screen_shows_loss_gradient_norm_and_speed():
+    bar = SimpleNamespace(set_postfix=lambda **shown: vars(bar).update(shown=shown))
+    brain = SimpleNamespace(optimizer_step=0, num_utterances=0, device="cpu", last_update=None)
+    brain.options = SimpleNamespace(log_every=2)
+    brain.on_progress, brain.mean_train_loss = (lambda figures: None), (lambda: 2.0)
+    progress = Progress(brain, [], bar)
+    brain.optimizer_step, brain.num_utterances = 2, 8
+    brain.last_update = UpdateReport(2, True, 2.0, 3, 1.2345, 0.1)
+    progress.note()
+    assert (bar.shown["loss"], bar.shown["grad"]) == ("2.000", "1.23")
+    assert float(bar.shown["utt/s"]) > 0

@@ -1,0 +1,179 @@
+"""The runs of a comparison that stand side by side: one variant and budget, all ways and seeds."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from comparing.jobs import ROOT, Job
+from comparing.options import Comparison
+from comparing.records import Record, read_record
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one variant and budget.
+
+    Arguments
+    ---------
+    records : Mapping[str, Mapping[int, Record]]
+        Way -> seed -> run that has ended. Every way of the comparison is there.
+    diverged, missing : Mapping[str, Sequence[int]], Mapping[str, Sequence[int]]
+        Way -> seeds whose run has no results: its figures became infinite, or it has not ended.
+    limit_s : float | None
+        Budget in seconds; None: the budget is another one.
+    """
+
+    records: Mapping[str, Mapping[int, Record]]
+    diverged: Mapping[str, Sequence[int]]
+    missing: Mapping[str, Sequence[int]]
+    limit_s: float | None = None
+
+    @property
+    def runs(self) -> list[Record]:
+        """All that have ended."""
+        return [record for own in self.records.values() for record in own.values()]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether any has, with results or diverged."""
+        return bool(self.runs) or any(self.diverged.values())
+
+    @property
+    def equal_s(self) -> float:
+        """Seconds at which all ways are compared.
+
+        Those of the budget, or else those at which the last model of the run that ended first was
+        there. The time that a way takes to validate its last model moves neither.
+        """
+        if self.limit_s is not None:
+            return self.limit_s
+        return min(run.curve[-1].began_s if run.curve else run.total_s for run in self.runs)
+
+    def best_at_equal_seconds(self, record: Record) -> float | None:
+        """Return a run's lowest figure of the models that it had by then."""
+        # A budget of seconds has ended each run's training: all its models are within it.
+        return record.best if self.limit_s is not None else record.best_within(self.equal_s)
+
+
+Groups = dict[tuple[str, str], Group]
+"""(variant, budget) -> its runs."""
+
+
+def group(what: Comparison, jobs: Sequence[Job]) -> Groups:
+    """Return the runs of jobs, in the order of the comparison, with those that have not ended."""
+    groups = {}
+    for variant in what.variants:
+        for budget in what.budgets_of(variant):
+            own = [job for job in jobs if (job.variant, job.budget) == (variant, budget)]
+            groups[variant, budget] = _group(what, own, budget)
+    return groups
+
+
+def _group(what: Comparison, jobs: Sequence[Job], budget: str) -> Group:
+    records: dict[str, dict[int, Record]] = {way: {} for way in what.ways}
+    diverged: dict[str, list[int]] = {way: [] for way in what.ways}
+    missing: dict[str, list[int]] = {way: [] for way in what.ways}
+    for job in sorted(jobs, key=lambda job: job.seed):
+        if job.is_done:
+            record = read_record(ROOT / job.folder, metric=what.valid_metric)
+            records[job.way][job.seed] = record
+        else:
+            (diverged if job.is_diverged else missing)[job.way].append(job.seed)
+    return Group(records, diverged, missing, what.budgets[budget].get("max_seconds"))
+
+
+# --- what makes runs comparable ------------------------------------------------------------------
+
+
+def check_equal(groups: Groups) -> None:
+    """Refuse to compare runs of other data, models, or hyperparameters.
+
+    Arguments
+    ---------
+    groups : Groups
+        All runs.
+
+    Raises
+    ------
+    ValueError
+        If runs of one group saw other shards, tested on other utterances, or are of other models;
+        or if runs of one way differ in more than seed and output folder.
+    """
+    for (variant, budget), found in groups.items():
+        seen: dict[str, list[str]] = {}
+        for way, own in found.records.items():
+            for seed, record in own.items():
+                same = {key: record.run[key] for key in ("index_checksums", "parameters")}
+                same["utterances"] = record.run["train_data"].get("num_utterances")
+                seen.setdefault(json.dumps(same, sort_keys=True), []).append(f"{way} seed {seed}")
+            _check_hyperparameters(f"{variant}, {budget}, {way}", list(own.values()))
+        if len(seen) > 1:
+            told = "\n".join(f"- {', '.join(names)}: {same}" for same, names in seen.items())
+            raise ValueError(
+                f"comparison: runs of {variant}, {budget} had other data or models:\n{told}\n"
+                "expected the same for all; give them the same options."
+            )
+
+
+def _check_hyperparameters(title: str, records: Sequence[Record]) -> None:
+    texts = [(record, _lines(record)) for record in records]
+    known = [(record, lines) for record, lines in texts if lines]
+    for (first, lines), (other, others) in itertools.pairwise(known):
+        found = [f"- {a!r}, {b!r}" for a, b in _differences(lines, others)]
+        if found:
+            told = "\n".join(found[:5])
+            raise ValueError(
+                f"comparison: runs of {title} had other hyperparameters, as {first.folder} and "
+                f"{other.folder} say in hyperparams.yaml:\n{told}\nexpected a difference in seed "
+                "and output_folder only; move what is older away and run it again."
+            )
+
+
+def _lines(record: Record) -> list[str]:
+    """Return the resolved YAML without comments, output folder and seed each as one word."""
+    path = record.folder / "hyperparams.yaml"
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    folder = re.search(r"^output_folder: (.+)$", text, re.MULTILINE)
+    if folder is not None:
+        text = text.replace(folder[1].strip(), "OUTPUT")
+    seed = re.compile(rf"\b{record.run['seed']}\b")
+    lines = [line for line in text.splitlines() if line.strip() and line.strip()[0] != "#"]
+    # The seed of a corpus may have the same value in one run: such lines are kept in both forms.
+    return [f"{seed.sub('SEED', line)}\n{line}" if "seed" in line else line for line in lines]
+
+
+def _differences(these: Sequence[str], those: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for this, that in itertools.zip_longest(these, those, fillvalue="(no line)"):
+        if not set(this.split("\n")) & set(that.split("\n")):
+            yield this.split("\n")[-1], that.split("\n")[-1]
+
+
+def warnings_of(groups: Groups) -> list[str]:
+    """Return what a reader must know before the tables: other code or machines, runs not there."""
+    runs = [run for found in groups.values() for run in found.runs]
+    told = []
+    for name, values in (
+        ("commits", {str(run.run["commit"]) for run in runs}),
+        ("machines", {machine_of(run) for run in runs}),
+    ):
+        if len(values) > 1:
+            told.append(f"runs of {len(values)} {name}: {'; '.join(sorted(values))}")
+    for (variant, budget), found in groups.items():
+        for state, seeds in (("diverged", found.diverged), ("not finished", found.missing)):
+            names = [f"{way} seed {seed}" for way, own in seeds.items() for seed in own]
+            if names:
+                told.append(f"{state} ({variant}, {budget}): {', '.join(names)}")
+    return told
+
+
+def machine_of(record: Record) -> str:
+    """Return the machine of a run, for people."""
+    place = record.run["machine"]
+    gpus = ", ".join(place.get("gpus") or []) or "no GPU"
+    return f"{place['processor']}, {place.get('cores', '?')} cores, {gpus}"

@@ -1,0 +1,58 @@
+"""The differences between ways, of each pair, with a verdict only where the seeds allow one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from comparing.groups import Group
+from comparing.options import Comparison
+from comparing.statistics import verdict
+from comparing.tables import COLUMNS, Cell, Table, figures_of
+
+FIGURES = ("valid_at", "target_s", "utterances_per_s")
+"""Looked at besides the metrics of the test."""
+Values = Mapping[int, Any]
+
+
+def verdict_table(title: str, what: Comparison, group: Group) -> Table:
+    """Return the differences within each pair of ways, where intervals allow a verdict."""
+    figures = figures_of(what, group)
+    rows = [
+        _verdict_row(name, (way, figures[way].get(name, {})), (base, figures[base].get(name, {})))
+        for name in (*what.metrics, *FIGURES)
+        for base, way in itertools.combinations(figures, 2)
+    ]
+    about = (
+        "Difference of two ways, in pairs of seeds, with its 95 % interval by Student's t; a "
+        f"verdict only where the interval leaves out 0. {len(rows)} differences are looked at: of "
+        "twenty that are none, one would seem to be by chance."
+    )
+    header = ["figure", "way", "minus", "difference", "interval", "verdict"]
+    return Table(title, about, header, rows)
+
+
+def _verdict_row(name: str, this: tuple[str, Values], that: tuple[str, Values]) -> list[Cell]:
+    (way, values), (base, base_values) = this, that
+    heading, found = COLUMNS.get(name, name), verdict(values, base_values)
+    cells = [Cell(heading, heading), Cell(way, way), Cell(base, base)]
+    if found is None:
+        return [*cells, Cell("-", None), Cell("-", None), Cell(_reason(values, base_values), "~")]
+    words = "no difference shown"
+    if found.is_shown:
+        is_less = found.difference < 0
+        is_good = is_less != (name == "utterances_per_s")
+        words = f"{way} is {'better' if is_good else 'worse'} than {base}"
+    return [
+        *cells,
+        Cell(f"{found.difference:+.2f}", found.difference),
+        Cell(f"{found.low:+.2f} to {found.high:+.2f}", found.high - found.low),
+        Cell(words, words),
+    ]
+
+
+def _reason(values: Values, base_values: Values) -> str:
+    if len(values.keys() & base_values.keys()) < 2:
+        return "too few pairs"
+    return "not every seed has it"

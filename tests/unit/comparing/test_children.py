@@ -1,0 +1,66 @@
+"""Processes that a comparison starts end with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from comparing.children import call
+from tests.conftest import ROOT
+
+PARENT = """
+import sys
+from pathlib import Path
+from comparing.children import call
+sys.exit(call(sys.argv[2:], cwd=Path.cwd(), said=Path(sys.argv[1]), environment={}))
+"""
+CHILD = """
+import subprocess, sys, time
+other = subprocess.Popen(["sleep", "600"])
+print(other.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_call_returns_the_code_and_keeps_what_was_said(tmp_path):
+    said = tmp_path / "out.txt"
+    for code in (0, 3):
+        words = [sys.executable, "-c", f"print('code'); raise SystemExit({code})"]
+        assert call(words, cwd=tmp_path, said=said, environment=os.environ) == code
+    assert said.read_text() == "code\ncode\n"
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.multiproc
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_leaves_no_orphan(tmp_path, number):
+    said = tmp_path / "out.txt"
+    words = [sys.executable, "-c", PARENT, str(said), sys.executable, "-c", CHILD]
+    parent = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        while not (said.is_file() and said.read_text().strip()):
+            assert parent.poll() is None
+            time.sleep(0.1)
+        grandchild = int(said.read_text())
+        assert is_alive(grandchild)
+        parent.send_signal(number)
+        assert parent.wait(timeout=120) != 0
+    finally:
+        parent.kill()
+        parent.wait()
+    for _ in range(100):
+        if not is_alive(grandchild):
+            return
+        time.sleep(0.1)
+    os.kill(grandchild, signal.SIGKILL)
+    pytest.fail("the child of the child is still there")
