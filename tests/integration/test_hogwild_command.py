@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+import train_hogwild
+from hogwild.protocols import Trainee
+from recipes.common.asynchronous import running_normalisers
 from tests.integration.commands import (
     SMALL,
     checkpoints,
@@ -56,14 +59,44 @@ def test_one_worker_is_the_plain_run_bit_for_bit(main_job: MainJob, tmp_path):
     assert run_json(plain)["results"] == run_json(one)["results"]
 
 
-def test_global_normalisation_needs_statistics_before_the_start(main_job: MainJob, tmp_path):
+def make_noting_trainee(worker: int, argv: list[str], *arguments: Any) -> Trainee:
+    """Make a trainee that notes by what its Brain normalises, and the utterances it has seen."""
+    trainee = make_plain_trainee(worker, argv, *arguments)
+    ((_, module),) = running_normalisers(trainee.brain)
+    folder = Path(argv[argv.index("--output_folder") + 1])
+    forward, num = trainee.brain.compute_forward, 0
+
+    def note_forward(batch: Any, stage: Any) -> Any:
+        nonlocal num
+        outputs = forward(batch, stage)
+        num += len(batch.id)
+        torch.save({**module._statistics_dict(), "utterances": num}, folder / f"{worker}.pt")
+        return outputs
+
+    trainee.brain.compute_forward = note_forward
+    return trainee
+
+
+make_plain_trainee = train_hogwild.make_trainee
+
+
+def test_global_normalisation_needs_statistics_before_the_start(
+    main_job: MainJob, tmp_path, monkeypatch
+):
     options = {**SMALL, "work_folder": main_job.work, "num_epochs": 1, "model.norm_type": "global"}
     done = run(hogwild_command(tmp_path / "refused", **options))
     assert done.code == 2
     assert "statistics_batches: is 0" in done.said
-    run(hogwild_command(tmp_path / "fixed", **options, statistics_batches=3)).check()
+    monkeypatch.setattr(train_hogwild, "make_trainee", make_noting_trainee)
+    command = hogwild_command(tmp_path / "fixed", **options, statistics_batches=3)
+    assert train_hogwild.main(command[2:]) == 0
     saved = parameters(tmp_path / "fixed", "normalize")
     # Two workers have trained on all frames: what they normalise by is still that of 3 batches.
     assert 0 < saved["count"] <= 3 * SMALL["max_batch_s"] / 0.02
+    notes = [torch.load(tmp_path / "fixed" / f"{worker}.pt") for worker in range(2)]
+    assert sum(note.pop("utterances") for note in notes) == 32
+    for note in notes:  # after the last batch of each worker
+        assert note.keys() == saved.keys()
+        assert all(torch.equal(torch.as_tensor(note[k]), torch.as_tensor(saved[k])) for k in saved)
     for row in ("updates_per_s_by_worker", "staleness_histogram"):
         assert log_rows(tmp_path / "fixed", "hogwild")[-1][row]

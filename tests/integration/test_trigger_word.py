@@ -10,6 +10,7 @@ import torch
 
 import comparing.precision
 import train
+import train_hogwild
 from comparing.arms import make_arms
 from comparing.precision import compare
 from comparing.precision_report import write_report
@@ -196,6 +197,21 @@ def test_run_cut_in_mid_epoch_goes_on_to_the_same_weights(options, tmp_path):
     weights, resumed = (parameters(tmp_path / name) for name in ("whole", "cut"))
     assert weights.keys() == resumed.keys()
     assert all(torch.equal(weights[key], resumed[key]) for key in weights)
+
+
+@pytest.mark.slow
+@pytest.mark.multiproc
+def test_two_workers_train_the_detector_with_fixed_statistics(options, tmp_path):
+    words = [f"{HPARAMS}/train_hogwild.yaml", *words_of(options), "--num_epochs", "6"]
+    words += ["--num_hold", "60", "--statistics_batches", "4"]
+    assert train_hogwild.main([*words, "--output_folder", str(tmp_path)]) == 0
+    record, rows = run_json(tmp_path), log_rows(tmp_path)
+    assert min(record["hogwild"]["updates_by_worker"]) > 0
+    assert record["updates"] == sum(record["hogwild"]["updates_by_worker"])
+    assert record["utterances_trained"] == 6 * 240
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert record["results"]["test"]["bce"] < record["results"]["test"]["bce_prior"]
+    assert min(row["bce"] for row in rows) < 0.8 * rows[0]["bce"]
 
 
 def test_parity_preset_takes_a_step_and_keeps_the_last_batch(options, tmp_path):

@@ -64,6 +64,13 @@ class Task:
     deaths: int = 0
     pause_s: float = 0.0
     group: int = 1
+    rate: float = 1.0
+    optimizer: str = "sgd"
+
+    def make_optimizer(self, params: Any) -> torch.optim.Optimizer:
+        # The gradients are all 1, so that an unbiased step of Adam is the rate too.
+        kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[self.optimizer]
+        return kind(params, lr=self.rate * self.group)
 
 
 class CountingBrain(StampedeBrain):
@@ -85,7 +92,14 @@ class CountingBrain(StampedeBrain):
             self.finish_validation({"loss": stage_loss}, epoch=epoch)
 
 
-def make_counter(task: Task, *, folder: Path | None = None, epochs: int = 2, **hparams: Any) -> Any:
+def make_counter(
+    task: Task,
+    *,
+    folder: Path | None = None,
+    epochs: int = 2,
+    run_opts: dict[str, Any] | None = None,
+    **hparams: Any,
+) -> Any:
     """Return a Brain whose parameters are all 0, and its epoch counter."""
     counts = nn.ParameterList(nn.Parameter(torch.zeros(1)) for _ in range(task.size))
     epoch_counter = EpochCounter(epochs)
@@ -93,9 +107,10 @@ def make_counter(task: Task, *, folder: Path | None = None, epochs: int = 2, **h
     if folder is not None:
         checkpointer = StampedeCheckpointer(folder, {"counts": counts, "epochs": epoch_counter})
     options = {"device": "cpu", "noprogressbar": True, "grad_accumulation_factor": task.group}
+    options |= run_opts or {}
     brain = CountingBrain(
         {"counts": counts},
-        lambda params: torch.optim.SGD(params, lr=float(task.group)),
+        task.make_optimizer,
         {"seed": 1, **hparams},
         options,
         checkpointer,
@@ -105,9 +120,20 @@ def make_counter(task: Task, *, folder: Path | None = None, epochs: int = 2, **h
 
 def make_trainee(worker: int, task: Task) -> Trainee:
     """Make what a worker counts with."""
+    if task.fate == "dies_before_it_is_ready":
+        die_once(task.folder)
     brain, _ = make_counter(task)
     brain.before_forward = Fate(task, worker)
     return Trainee(brain, Plan(task.size), partial(seed_streams, 1), rng_state, set_rng_state)
+
+
+def die_once(folder: Path | None) -> None:
+    """Kill this process, unless one was killed before."""
+    assert folder is not None
+    mark = folder / "dead"
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Fate:
@@ -120,7 +146,7 @@ class Fate:
         self.num_batches += 1
         if self.task.pause_s:
             time.sleep(self.task.pause_s)
-        if self.task.fate:
+        if hasattr(self, self.task.fate or "-"):
             getattr(self, self.task.fate)()
 
     def dies_at_random(self) -> None:
@@ -150,11 +176,8 @@ class Fate:
 
     def dies_once(self) -> None:
         """Worker 0 kills itself, once, in its second batch."""
-        assert self.task.folder is not None
-        mark = self.task.folder / "dead"
-        if self.worker == 0 and self.num_batches == 2 and not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self.worker == 0 and self.num_batches == 2:
+            die_once(self.task.folder)
 
     def hangs(self) -> None:
         """Worker 1 stops for ever in its second batch, once."""
@@ -166,15 +189,28 @@ class Fate:
 
 
 def count(
-    task: Task, *, folder: Path | None = None, epochs: int = 2, valid: Any = None, **options: Any
+    task: Task,
+    *,
+    folder: Path | None = None,
+    epochs: int = 2,
+    valid: Any = None,
+    interrupt_after: str | None = None,
+    **options: Any,
 ) -> tuple[CountingBrain, list[dict[str, Any]]]:
-    """Let workers count; return the parent's Brain and the figures of each epoch."""
+    """Let workers count; return the parent's Brain and the figures of each epoch.
+
+    It is interrupted, as by Ctrl-C, after the first call of the Brain's method of that name.
+    """
     hparams, plan_id = options.pop("hparams", {}), options.pop("plan_id", "")
+    hparams = {**hparams, "run_opts": options.pop("run_opts", None)}
     brain, epoch_counter = make_counter(task, folder=folder, epochs=epochs, **hparams)
+    if interrupt_after is not None:
+        interrupt(brain, interrupt_after)
     figures: list[dict[str, Any]] = []
     fit(
         brain,
-        HogwildOptions(**{"num_workers": 2, **options}),
+        # A step is 1, whatever it was overtaken by.
+        HogwildOptions(**{"num_workers": 2, "staleness_power": 0.0, **options}),
         factory=make_trainee,
         arguments=lambda: (task,),
         batches=Plan(task.size),
@@ -184,6 +220,17 @@ def count(
         on_epoch=figures.append,
     )
     return brain, figures
+
+
+def interrupt(brain: CountingBrain, name: str) -> None:
+    """Let a method of the Brain end as if Ctrl-C had been pressed."""
+    method = getattr(brain, name)
+
+    def call(*arguments: Any, **options: Any) -> None:
+        method(*arguments, **options)
+        raise KeyboardInterrupt
+
+    setattr(brain, name, call)
 
 
 def times_applied(brain: CountingBrain) -> list[int]:

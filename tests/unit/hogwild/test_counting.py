@@ -23,6 +23,7 @@ def test_every_batch_is_applied_once_per_epoch():
     assert min(figures[-1]["updates_by_worker"]) > 0
     assert sum(figures[-1]["staleness_histogram"]) == 180
     assert figures[-1]["lost_updates_share"] < 0.05
+    assert figures[-1]["grad_norm_mean"] == pytest.approx(1.0)  # of every update
 
 
 def test_accumulation_flushes_what_is_left_at_the_epochs_end():
@@ -85,6 +86,53 @@ def test_killed_workers_lose_and_repeat_nothing(tmp_path):
     assert min(applied) == 2
     # Only a death in the moment between a step and its count repeats a batch.
     assert sum(applied) - 600 <= deaths // 4
+
+
+@pytest.mark.parametrize(
+    ("options", "optimizer"),
+    [
+        ({"lock": "flock"}, "sgd"),
+        ({"share_state": "all"}, "adam"),
+        ({"access": "pull_push"}, "sgd"),
+        ({"drain": True}, "sgd"),
+    ],
+    ids=["flock", "shared Adam", "pull_push", "drained"],
+)
+def test_killed_workers_lose_nothing_however_they_update(tmp_path, options, optimizer):
+    deaths = 8
+    task = Task(150, tmp_path, "dies_at_random", deaths, PAUSE_S, optimizer=optimizer)
+    brain, figures = count(task, epochs=2, max_restarts=deaths, **options)
+    applied = times_applied(brain)
+    assert figures[-1]["restarts"] == deaths
+    assert figures[-1]["batches_given_out_again"] >= deaths
+    assert min(applied) == 2
+    assert sum(applied) - 300 <= deaths // 2
+    assert sum(figures[-1]["utterances_by_worker"]) >= 300
+
+
+def test_worker_killed_before_it_is_ready_is_started_again(tmp_path):
+    brain, figures = count(Task(20, tmp_path, "dies_before_it_is_ready"), epochs=1)
+    assert times_applied(brain) == [1] * 20
+    assert figures[-1]["restarts"] >= 1
+
+
+def test_worker_killed_while_it_rests_is_started_again():
+    class Deadly:
+        """Kills a worker during each validation, while all wait for the next epoch."""
+
+        num_killed = 0
+
+        def __iter__(self):
+            worker, *_ = multiprocessing.active_children()
+            worker.kill()
+            self.num_killed += 1
+            yield Numbered(0, ["valid"])
+
+    valid = Deadly()
+    brain, figures = count(Task(20), epochs=3, valid=valid, drain=True)
+    assert times_applied(brain) == [3] * 20
+    assert valid.num_killed == 3
+    assert figures[-1]["restarts"] == 2
 
 
 def test_sigkill_gives_the_batch_out_again(tmp_path):

@@ -1,8 +1,11 @@
 """A run that is stopped and started again goes on where its checkpoint was taken."""
 
+import json
+
 import pytest
 import torch
 
+import hogwild.launch
 from hogwild.counters import Counters
 from tests.unit.hogwild.counting import Numbered, Task, count, times_applied
 from tests.unit.hogwild.toy_run import Toy, train
@@ -35,6 +38,70 @@ def test_limit_in_mid_epoch_goes_on_with_other_workers(tmp_path):
     assert times_applied(second) == [2] * 30
     assert second.optimizer_step == 60
     assert sum(figures[-1]["updates_by_worker"]) == 60
+
+
+@pytest.mark.parametrize(
+    ("interrupt_after", "every"), [("finish_validation", 0), ("_save_intra_epoch_ckpt", 10)]
+)
+def test_interrupted_workers_lose_nothing_and_repeat_at_most_one_batch_each(
+    tmp_path, interrupt_after, every
+):
+    # Worker 1 is slow, so the other is in the second epoch before the first is complete.
+    task = Task(30, fate="is_slow")
+    how = {"folder": tmp_path, "epochs": 3, "valid": [Numbered(0, ["valid"])]}
+    how["run_opts"] = {"ckpt_interval_steps": every, "ckpt_interval_minutes": 0}
+    with pytest.raises(KeyboardInterrupt):
+        count(task, **how, interrupt_after=interrupt_after)
+    (folder,) = tmp_path.glob("CKPT+*")
+    state = torch.load(folder / "hogwild.ckpt", weights_only=True)["nodes"][0]
+    applied = json.loads(state["leases"])["applied"]
+    sizes = {epoch: sum(end - first for first, end in part) for epoch, part in applied.items()}
+    if every:
+        assert 10 <= sizes["1"] < 30
+    else:
+        assert list(sizes) == ["2"]
+        assert 0 < sizes["2"] < 30
+    brain, figures = count(task, **how)
+    assert [entry["epoch"] for entry in figures] == ([1, 2, 3] if every else [2, 3])
+    found = times_applied(brain)
+    assert min(found) == 3
+    assert sum(found) - 90 <= 2
+    assert 90 <= sum(figures[-1]["utterances_by_worker"]) <= 92
+
+
+def test_moments_of_each_worker_and_the_average_come_back(tmp_path, monkeypatch):
+    toy = Toy(sizes=tuple([4] * 24))
+    how = {"folder": tmp_path, "num_workers": 2, "ema_decay": 0.9, "ema_every": 1}
+    train(toy, epochs=1, **how)
+    saved = newest_state(tmp_path)
+    begun = []
+
+    class Looking(hogwild.launch.Session):
+        def begin(self, *arguments):
+            states = self.memory.shared.states.saved()
+            own = [[flat.clone() for flat in flats.values()] for flats in states.own]
+            begun.extend([own, [flat.clone() for flat in self.memory.ema.flats.values()]])
+            super().begin(*arguments)
+
+    monkeypatch.setattr(hogwild.launch, "Session", Looking)
+    ran = train(toy, epochs=2, **how)
+    own, average = begun
+    for mine, theirs in zip([*own, average], [*saved["own"], saved["ema"]], strict=True):
+        assert all(map(torch.equal, mine, theirs))
+    assert all(flats[0].abs().sum() > 0 for flats in own)
+    assert not torch.equal(own[0][0], own[1][0])
+    # They were gone on with: the steps that a worker's Adam has counted are all of its updates.
+    states = ran.brain.optimizer.state.values()
+    assert {int(state["step"]) for state in states} == {ran.figures[-1]["updates_by_worker"][0]}
+    assert sum(ran.figures[-1]["updates_by_worker"]) == 48
+    ended = newest_state(tmp_path)
+    assert not torch.equal(ended["ema"][0], saved["ema"][0])
+
+
+def newest_state(folder):
+    path = sorted(folder.glob("CKPT+*"))[-1] / "hogwild.ckpt"
+    (state,) = torch.load(path, weights_only=True)["nodes"]
+    return state
 
 
 def test_plain_trainers_checkpoint_goes_on_with_workers(tmp_path):

@@ -1,5 +1,7 @@
 """Every way to share, lock and read the parameters trains; buffers and random streams are owned."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -21,7 +23,7 @@ LONG = Toy({"norm": True}, sizes=tuple([4, 3, 5, 2] * 8), rate=0.01)
         {},
         {"share_state": "second"},
         {"share_state": "all", "lock": "flock"},
-        {"moments_span": "run"},
+        {"moments_span": "worker"},
         {"access": "pull_push", "staleness_power": 0.5},
         {"drain": True},
         {"evaluation": "instead"},
@@ -29,7 +31,23 @@ LONG = Toy({"norm": True}, sizes=tuple([4, 3, 5, 2] * 8), rate=0.01)
     ids=lambda options: "-".join(map(str, options.values())) or "default",
 )
 def test_two_workers_learn(options):
-    ran = train(LONG, epochs=6, num_workers=2, **options)
+    assert_has_learnt(train(LONG, epochs=6, num_workers=2, **options))
+
+
+@pytest.mark.parametrize("share_state", ["private", "all"])
+@pytest.mark.parametrize(("optimizer", "rate"), [("adamw", 0.01), ("sgd", 0.05)])
+def test_two_workers_learn_by_other_optimizers(optimizer, rate, share_state):
+    toy = replace(LONG, optimizer=optimizer, rate=rate)
+    ran = train(toy, epochs=6, num_workers=2, share_state=share_state)
+    assert_has_learnt(ran)
+    key = "exp_avg" if optimizer == "adamw" else "momentum_buffer"
+    moments = [state[key] for state in ran.brain.optimizer.state.values()]
+    assert len(moments) == len(list(ran.brain.modules.parameters()))
+    assert all(moment.abs().sum() > 0 for moment in moments)
+    assert torch.isfinite(weights(ran.brain)).all()
+
+
+def assert_has_learnt(ran):
     losses = [loss for stage, loss in ran.brain.stages if stage == "VALID"]
     assert len(losses) == 6
     assert min(losses) < 0.7 * losses[0]  # the last one is noisy
@@ -58,7 +76,7 @@ def test_moments_of_four_workers_decay_as_fast_as_those_of_one_process(share_sta
 
 def test_one_worker_remembers_what_the_plain_trainer_does():
     toy = Toy()
-    ran, same = train(toy, moments_span="run"), train(toy)
+    ran, same = train(toy, moments_span="worker"), train(toy)
     assert torch.equal(weights(ran.brain), weights(same.brain))
 
 

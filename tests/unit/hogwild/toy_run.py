@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -44,7 +46,7 @@ class Toy:
     def make(self, folder: Path | None = None, epochs: int = 2) -> tuple[ToyBrain, Any]:
         hparams: dict[str, Any] = {"update_schedule": falling} if self.schedule else {}
         hparams |= self.brain.get("hparams", {})
-        kinds = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+        kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
         options = {"lr": self.rate, **({"momentum": 0.5} if self.optimizer == "sgd" else {})}
         return make_brain(
             **{**self.brain, "hparams": hparams},
@@ -84,6 +86,23 @@ def make_noting_trainee(worker: int, toy: Toy, folder: str) -> Trainee:
     return trainee
 
 
+def make_mortal_trainee(worker: int, toy: Toy, folder: str) -> Trainee:
+    """Make a trainee that notes a random number in each life; worker 0 is killed in its first."""
+    trainee = make_trainee(worker, toy)
+    lives = len(list(Path(folder).glob(f"{worker}-*.pt")))
+
+    def forward(batch: Any, stage: Any) -> Any:
+        path = Path(folder) / f"{worker}-{lives}.pt"
+        if not path.exists():
+            torch.save(torch.rand(()), path)
+        elif worker == lives == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return type(trainee.brain).compute_forward(trainee.brain, batch, stage)
+
+    trainee.brain.compute_forward = forward
+    return trainee
+
+
 @dataclass
 class Ran:
     """A run that has ended."""
@@ -98,13 +117,13 @@ def train(
     folder: Path | None = None,
     epochs: int = 2,
     factory: Any = make_trainee,
-    valid: bool = True,
+    valid: Any = True,
     arguments: tuple[Any, ...] = (),
     validate_average: Any = None,
     kill_after: int | None = None,
     **options: Any,
 ) -> Ran:
-    """Train a toy by workers."""
+    """Train a toy by workers; `valid` may make the validation data from the parent's Brain."""
     brain, counter = toy.make(folder, epochs)
     note = brain.on_update_end
 
@@ -115,6 +134,7 @@ def train(
 
     brain.on_update_end = note_or_stop  # type: ignore[method-assign]
     figures: list[dict[str, Any]] = []
+    valid_set = valid(brain) if callable(valid) else make_batches([4, 3]) if valid else None
     # One worker has as many threads as there are here: sums depend on their number.
     threads = torch.get_num_threads() if options.get("num_workers", 1) == 1 else 1
     fit(
@@ -124,7 +144,7 @@ def train(
         arguments=lambda: (toy, *arguments),
         batches=toy.batches(),
         epochs=counter,
-        valid_set=make_batches([4, 3]) if valid else None,
+        valid_set=valid_set,
         on_epoch=figures.append,
         validate_average=lambda _, __: validate_average and validate_average(brain),
     )

@@ -22,7 +22,7 @@ def main(folder: Path, epochs: int, fate: str) -> None:
         brain, counter = make_counter(task, folder=folder / "checkpoints", epochs=epochs)
         fit(
             brain,
-            HogwildOptions(num_workers=2, average_every=5),
+            HogwildOptions(num_workers=2, average_every=5, staleness_power=0.0),
             factory=make_trainee,
             arguments=lambda: (task,),
             batches=Plan(task.size),

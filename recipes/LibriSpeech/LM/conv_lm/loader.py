@@ -82,6 +82,8 @@ class TextLoader(torch.utils.data.DataLoader[TextBatch]):
         Of the order.
     transforms : Sequence[Any]
         Not used: text has none.
+    num_workers : int
+        Not used: text is read at once.
     """
 
     def __init__(  # noqa: PLR0913 - the options of a YAML block, all by keyword
@@ -97,8 +99,9 @@ class TextLoader(torch.utils.data.DataLoader[TextBatch]):
         shuffle: bool = False,
         seed: int = 0,
         transforms: Sequence[Any] = (),
+        num_workers: int = 0,
     ) -> None:
-        del transforms
+        del transforms, num_workers
         if level not in ("letters", "words") or max_words < 2 or batch_examples < 1:
             raise ValueError(
                 f"text loader: level is {level!r}, max_words {max_words}, batch_examples "
@@ -107,7 +110,10 @@ class TextLoader(torch.utils.data.DataLoader[TextBatch]):
         self.text = _encoded(split, text_file, Path(tokens_file), level, Path(work_folder))
         self.places = self.text.examples(max_words)
         self.batch_examples, self.shuffle, self.seed = batch_examples, shuffle, seed
+        # The encoded text lies in a folder that is named after it.
+        self.name = Path(self.text.words.filename).parent.name  # type: ignore[attr-defined]
         self.epoch = self.batch = 0
+        self._ordered: tuple[int, NDArray[np.int64]] | None = None
         super().__init__([], batch_size=None)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
@@ -115,14 +121,39 @@ class TextLoader(torch.utils.data.DataLoader[TextBatch]):
         return -(-len(self.places) // (self.batch_examples * world_size()))
 
     def __iter__(self) -> Iterator[TextBatch]:  # type: ignore[override]
-        order = np.arange(len(self.places))
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(order)
+        order = self._order(self.epoch)
         while self.batch < len(self):
             self.batch += 1
             first = ((self.batch - 1) * world_size() + rank()) * self.batch_examples
-            yield self._batch(order[first : first + self.batch_examples])
+            batch = self._batch(order[first : first + self.batch_examples])
+            batch.ends_epoch = self.batch == len(self)
+            yield batch
         self.epoch, self.batch = self.epoch + 1, 0
+
+    def fetch(self, number: int, *, pass_number: int = 0) -> TextBatch:
+        """Return batch `number` of a pass, which is an epoch; the position does not change.
+
+        For trainers that hand out batch numbers themselves; `num_batches` says how many there are.
+        """
+        first = number * self.batch_examples
+        return self._batch(self._order(pass_number)[first : first + self.batch_examples])
+
+    def num_batches(self, pass_number: int = 0) -> int:
+        """Return the batches of a pass, of all ranks together."""
+        return -(-len(self.places) // self.batch_examples)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what names the batches and their order: plain values, ready for JSON."""
+        own = ("batch_examples", "shuffle", "seed", "epoch", "batch")
+        return {"text": self.name, "places": len(self.places), **{k: vars(self)[k] for k in own}}
+
+    def _order(self, epoch: int) -> NDArray[np.int64]:
+        if self._ordered is None or self._ordered[0] != epoch:
+            order = np.arange(len(self.places))
+            if self.shuffle:
+                order = np.random.default_rng([self.seed, epoch]).permutation(order)
+            self._ordered = epoch, order
+        return self._ordered[1]
 
     def report(self) -> dict[str, Any]:
         """Return the figures of the text."""
@@ -142,7 +173,7 @@ class TextLoader(torch.utils.data.DataLoader[TextBatch]):
             torch.from_numpy(targets),
             [str(number) for number in numbers],
             is_padding,
-            self.batch == len(self),
+            ends_epoch=False,
         )
 
     @saver

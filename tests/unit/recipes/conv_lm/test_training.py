@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import train
+import train_hogwild
 from recipes.LibriSpeech.LM.conv_lm import loader as loader_module
 from recipes.LibriSpeech.LM.conv_lm.loader import TextLoader
 from recipes.LibriSpeech.LM.conv_lm.loading import conv_lm
@@ -19,7 +20,7 @@ from tests.conftest import ROOT
 from tests.unit.data_prepare.corpora import write_split
 
 RUN = """
-__base__: {root}/recipes/LibriSpeech/LM/conv_lm/hparams/small.yaml
+__base__: {root}/recipes/LibriSpeech/LM/conv_lm/hparams/{base}.yaml
 work_folder: {work}
 output_folder: {work}/out
 corpus:
@@ -101,6 +102,30 @@ def test_loader_goes_on_in_mid_epoch(work, tmp_path):
     assert (other.epoch, other.batch) == (1, 0)
 
 
+def test_batches_that_are_fetched_are_those_of_the_epochs(work):
+    loader, other = (make_loader(work, shuffle=True, num_workers=0) for _ in range(2))
+    epochs = [list(loader), list(loader)]
+    for pass_number, batches in enumerate(epochs):
+        assert other.num_batches(pass_number) == len(batches) > 2
+        fetched = [other.fetch(n, pass_number=pass_number) for n in range(len(batches))]
+        for one, theirs in zip(fetched, batches, strict=True):
+            assert torch.equal(one.inputs, theirs.inputs)
+            assert torch.equal(one.targets, theirs.targets)
+            assert one.id == theirs.id
+            assert not one.ends_epoch
+    assert epochs[0][0].id != epochs[1][0].id
+    assert (other.epoch, other.batch) == (0, 0)
+
+
+def test_state_names_text_and_order(work):
+    states = [
+        make_loader(work, **how).state_dict()
+        for how in ({}, {"shuffle": True}, {"seed": 1}, {"max_words": 30}, {"level": "words"})
+    ]
+    assert len({json.dumps(state) for state in states}) == 5
+    assert make_loader(work).state_dict() == states[0]
+
+
 def test_ranks_share_the_batches(work, monkeypatch):
     whole = words_of(list(make_loader(work)))
     monkeypatch.setattr(loader_module, "world_size", lambda: 2)
@@ -126,7 +151,7 @@ def test_wrong_options_and_absent_text_are_told(work):
 def run(work: Path) -> Path:
     """Output folder of the small recipe."""
     path = work / "run.yaml"
-    path.write_text(RUN.format(root=ROOT, work=work))
+    path.write_text(RUN.format(root=ROOT, work=work, base="small"))
     options = ["--num_epochs", "30", "--batch_examples", "1", "--max_words", "64", "--lr", "0.2"]
     assert train.main([str(path), *options]) == 0
     return work / "out"
@@ -159,6 +184,28 @@ def test_words_of_a_lexicon_that_the_model_lacks_are_unknown(run):
     assert found[1] not in every
     with pytest.raises(ValueError, match="lacks the tokens"):
         conv_lm(TokenSet(("t", "yak"), replabel=0), folder=run)
+
+
+@pytest.mark.slow
+@pytest.mark.multiproc
+def test_two_workers_learn_and_one_is_the_plain_run(work, repo_root, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(RUN.format(root=repo_root, work=work, base="train_hogwild"))
+    given = {"batch_examples": 1, "max_words": 64, "lr": 0.2, "hogwild.num_workers": 1}
+
+    def main(program, name, **options):
+        words = [w for key, value in {**given, **options}.items() for w in (f"--{key}", value)]
+        words += ["--output_folder", tmp_path / name]
+        assert program.main([str(path), *map(str, words)]) == 0
+        return json.loads((tmp_path / name / "run.json").read_text())
+
+    plain = main(train, "plain", num_epochs=2)
+    assert main(train_hogwild, "one", num_epochs=2)["results"] == plain["results"]
+    record = main(train_hogwild, "two", num_epochs=15, **{"hogwild.num_workers": 2})
+    assert min(record["hogwild"]["updates_by_worker"]) > 0
+    assert record["updates"] == sum(record["hogwild"]["updates_by_worker"])
+    before, after = (r["results"]["train"]["perplexity"] for r in (plain, record))
+    assert after < 6 < before
 
 
 def test_absent_run_is_told(tmp_path):
