@@ -72,7 +72,7 @@ class Session:
                 every=options.average_every,
                 momentum=options.outer_momentum,
             )
-        self._rates = [float(group["lr"]) for group in self._groups()]
+        self._rates: list[float] | None = None  # a checkpoint's are older than its validation
         self._coordinator: Coordinator | None = None
         self.on_epoch: Callable[[dict[str, Any]], None] | None = None
         self.validate_average: Callable[[Any, int], None] | None = None
@@ -239,7 +239,7 @@ class Session:
 
     def _publish_rates(self) -> None:
         rates = [float(group["lr"]) for group in self._groups()]
-        if rates != self._rates or self.memory.counters.rates_version == 0:
+        if rates != self._rates:
             self._rates = rates
             self.memory.counters.publish_rates(rates)
 
