@@ -118,8 +118,7 @@ class OptimizerStates:
         flags = self._flags(worker)
         for number, entry in enumerate(self.entries):
             if flags[number]:
-                param = params_of(optimizers[entry.optimizer])[entry.place]
-                device = "cpu" if entry.key == "step" else param.device
+                device = device_of_state(optimizers[entry.optimizer], entry.place, entry.key)
                 view = self._view(entry, worker)
                 self._state_of(optimizers, entry)[entry.key] = view.to(device, copy=True)
 
@@ -177,6 +176,17 @@ class SavedStates:
 def params_of(optimizer: Optimizer) -> list[Tensor]:
     """Return the parameters of an optimizer in the order of its groups."""
     return [param for group in optimizer.param_groups for param in group["params"]]
+
+
+def device_of_state(optimizer: Optimizer, place: int, key: str) -> torch.device:
+    """Return where torch.optim has a state: counts stay on the CPU unless a kernel reads them."""
+    is_on_gpu = key != "step"
+    for group in optimizer.param_groups:
+        if place < len(group["params"]):
+            is_on_gpu = is_on_gpu or bool(group.get("fused") or group.get("capturable"))
+            return group["params"][place].device if is_on_gpu else torch.device("cpu")
+        place -= len(group["params"])
+    raise IndexError(f"parameter {place} beyond the last of the optimizer")
 
 
 def probe(optimizer: Optimizer, name: str) -> list[dict[str, Tensor]]:
