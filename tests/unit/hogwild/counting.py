@@ -174,7 +174,8 @@ def count(
     figures: list[dict[str, Any]] = []
     fit(
         brain,
-        HogwildOptions(**{"num_workers": 2, **options}),
+        # Every update must count as 1, however stale it is.
+        HogwildOptions(**{"num_workers": 2, "staleness_power": 0.0, **options}),
         factory=make_trainee,
         arguments=lambda: (task,),
         batches=Plan(task.size),

@@ -90,6 +90,7 @@ class Ran:
 
     brain: ToyBrain
     figures: list[dict[str, Any]]
+    ended: dict[str, Any]
 
 
 def train(
@@ -117,7 +118,7 @@ def train(
     figures: list[dict[str, Any]] = []
     # One worker has as many threads as there are here: sums depend on their number.
     threads = torch.get_num_threads() if options.get("num_workers", 1) == 1 else 1
-    fit(
+    ended = fit(
         brain,
         HogwildOptions(**{"num_workers": 1, "report_every": 1, "num_threads": threads, **options}),
         factory=factory,
@@ -128,4 +129,4 @@ def train(
         on_epoch=figures.append,
         validate_average=lambda _, __: validate_average and validate_average(brain),
     )
-    return Ran(brain, figures)
+    return Ran(brain, figures, ended)
