@@ -45,7 +45,9 @@ def make_trainee(
     brain.process = worker
     brain.tokenizer, transforms = job.prepare_targets(hparams, prepared)
     data = train_loader(hparams, prepared, transforms)
-    return Trainee(brain, data, partial(seed_streams, hparams["seed"]), rng_state, set_rng_state)
+    seed = partial(seed_streams, hparams["seed"])
+    seconds_of = partial(asynchronous.seconds_of, rate_hz=data.index.rate_hz)
+    return Trainee(brain, data, seed, rng_state, set_rng_state, extent=seconds_of)
 
 
 def train_loader(hparams: Mapping[str, Any], prepared: Corpus, transforms: Any) -> Any:
@@ -71,7 +73,7 @@ def train(
         num_batches = hparams["statistics_batches"]
         return [*argv], prepared, asynchronous.fix_statistics(brain, data, num_batches=num_batches)
 
-    fit(
+    found = fit(
         brain,
         hparams["hogwild"],
         factory=make_trainee,
@@ -82,9 +84,10 @@ def train(
         batches_per_epoch=hparams["batches_per_epoch"],
         plan_id=asynchronous.plan_id(data),
         on_epoch=figures,
+        on_progress=asynchronous.WorkerProgress(brain),
         validate_average=partial(asynchronous.validate_average, brain),
     )
-    workers = {**asdict(hparams["hogwild"]), **figures.latest}
+    workers = {**asdict(hparams["hogwild"]), **found, **figures.latest}
     return {"train_data": data.report(), "hogwild": workers}
 
 
@@ -99,7 +102,7 @@ def main(argv: Sequence[str]) -> int:
     with (
         plain_faults(output_folder),
         distributed_session(run.run_opts) as run_opts,
-        RunLog(output_folder, log_every=hparams["log_every"]) as run_log,
+        RunLog(output_folder, log_every=1) as run_log,  # workers choose: hogwild.report_every
     ):
         save_experiment(output_folder, run)
         brain = job.build_brain(run, run_opts, run_log=run_log)

@@ -133,20 +133,22 @@ def report(record: Found) -> str:
     lines += [f"- machine: {record['machine']['processor']}, {record['machine']['cores']} cores"]
     lines += [f"- {record['processes']} processes, {record['repeats']} repeats, the ways in turn"]
     lines += ["- batches/s: gradients of one batch each, of all processes; under DDP an update has"]
-    lines += [
-        "  as many as there are processes. Ratios: medians of those within a turn. PSS (shared"
-    ]
-    lines += ["  pages by parts) and private pages: MiB of a process that computes. Staleness and"]
-    lines += ["  lost updates: of the last turn; a machine that pauses in an update seems to lose"]
-    lines += ["  all that came meanwhile", ""]
+    lines += ["  as many as there are processes. Ratios: medians of those within a turn."]
+    lines += ["  PSS (shared pages by parts) and private pages: MiB of a process that computes."]
+    lines += ["  Staleness and lost updates: of the last turn.", ""]
     for title, table in record["tables"].items():
         lines += [f"## {title}", ""]
-        lines += ["| way | batches/s | utterances/s | to DDP | to ceiling | PSS | private | "]
+        lines += [
+            "| way | batches/s | updates/s | utterances/s | to DDP | to ceiling | PSS | private | "
+        ]
         lines[-1] += "staleness | lost updates |"
-        lines += ["|---" + "|--:" * 8 + "|"]
+        lines += ["|---" + "|--:" * 9 + "|"]
         for name, row in table.items():
             cells = [
                 _shown(row["batches_per_s"], "{:.1f}"),
+                _shown(
+                    row["batches_per_s"] / (record["processes"] if name == DDP else 1), "{:.1f}"
+                ),
                 _shown(row["utterances_per_s"], "{:.0f}"),
             ]
             cells += [_shown(row.get(f"to {base}")) for base in (DDP, CEILING)]

@@ -6,14 +6,14 @@ It never waits for a validation, and a validation never waits for it.
 from __future__ import annotations
 
 import math
-import os
 import queue
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from hogwild.counters import BATCHES, ITEMS
+from hogwild.calls import Calls
+from hogwild.counters import BATCHES, COMPUTED, ITEMS
 from hogwild.crew import Crew, Member, WorkerError
 from hogwild.groups import Groups
 from hogwild.items import Item
@@ -64,10 +64,9 @@ class Coordinator(threading.Thread):
         self._averager = averager
         self._save_every = save_every
         self._saved_batches = self._counters.total(BATCHES)
-        self._wake_read, self._wake_write = os.pipe()
-        self._commands: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._is_stopping = False
-        self._is_urgent = False
+        self._is_saving = False  # a snapshot for a save is on its way, or being written
+        self._calls = Calls()
+        self._is_stopping = self._is_urgent = False
         self._epoch = 0  # the earliest that is not complete
         self._is_awaited = False
         self._reason: Any = None
@@ -87,11 +86,15 @@ class Coordinator(threading.Thread):
             self._epoch, self._is_awaited = epoch, True
             self.allow(last)
 
-        self._command(command)
+        self._calls.put(command)
 
     def ask_snapshot(self) -> None:
         """Give a snapshot as soon as possible, for a checkpoint within an epoch."""
-        self._command(lambda: self._ask("save") if self._reason is None else None)
+        self._calls.put(lambda: self._ask("save"))
+
+    def note_saved(self) -> None:
+        """Let the next snapshot for a checkpoint within an epoch be taken: the last is written."""
+        self._is_saving = False
 
     def end_after(self, seconds: float) -> None:
         """Hand out no batches after so many seconds; infinity: no limit."""
@@ -99,7 +102,7 @@ class Coordinator(threading.Thread):
 
     def wind_down(self) -> None:
         """Hand out no more batches; when those in hand are applied, give a snapshot."""
-        self._command(lambda: setattr(self, "_is_winding_down", True))
+        self._calls.put(lambda: setattr(self, "_is_winding_down", True))
 
     @property
     def is_out_of_time(self) -> bool:
@@ -114,7 +117,7 @@ class Coordinator(threading.Thread):
             if number is not None:
                 self._flush(self._crew.members[number])
 
-        self._command(command)
+        self._calls.put(command)
 
     def stop(self, *, is_urgent: bool) -> None:
         """End the workers and this thread, and wait until they are gone."""
@@ -123,14 +126,9 @@ class Coordinator(threading.Thread):
             self._is_stopping, self._is_urgent = True, is_urgent
 
         if self.is_alive():
-            self._command(command)
+            self._calls.put(command)
             self.join()
-        for fd in (self._wake_read, self._wake_write):
-            os.close(fd)
-
-    def _command(self, command: Callable[[], None]) -> None:
-        self._commands.put(command)
-        os.write(self._wake_write, b"w")
+        self._calls.close()
 
     # --- the thread ---------------------------------------------------------------------------
 
@@ -151,13 +149,12 @@ class Coordinator(threading.Thread):
         """Hear the workers, hand out batches, and take a snapshot if it is due."""
         timeout_s = self._options.worker_timeout_s
         wait_s = None if timeout_s is None else min(1.0, timeout_s / 4)
-        for thing in self._crew.wait(self._wake_read, timeout_s=wait_s):
+        for thing in self._crew.wait(self._calls, timeout_s=wait_s):
             if isinstance(thing, Member):
                 self._hear(thing)
-            else:
-                os.read(self._wake_read, 4096)
-        while not self._commands.empty():
-            self._commands.get()()
+        self._calls.make()
+        for member in self._crew.members:
+            member.note_computed(int(self._counters.counts[member.number, COMPUTED]))
         self._crew.mind_hangs(self._options, is_busy=self._leases.held)
         self._hand_out()
         self._mind_progress()
@@ -271,6 +268,10 @@ class Coordinator(threading.Thread):
         return self._counters.total(BATCHES) - self._saved_batches
 
     def _ask(self, reason: Any) -> None:
+        if reason == "save":
+            if self._is_saving or self._reason is not None:
+                return
+            self._is_saving = True
         self._reason = reason
         self._question += 1
         self._asked = {member.number for member in self._crew.members if member.is_ready}

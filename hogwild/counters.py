@@ -13,13 +13,14 @@ import torch
 
 from hogwild.memory import SharedArray
 
-UPDATES, ITEMS, UTTERANCES, STALENESS, SKIPPED, BATCHES = range(6)
+UPDATES, ITEMS, UTTERANCES, STALENESS, SKIPPED, BATCHES, COMPUTED = range(7)
 """Columns: updates applied; items applied since the worker's start; utterances; sum of staleness;
-updates skipped; micro-batches."""
+updates skipped; micro-batches applied; micro-batches computed, applied or not."""
 NUM_COLUMNS = 16  # rows of 128 bytes: no two workers write to one cache line
+FORMER = 8  # from here on the published words hold what a plain trainer had counted
 NUM_BINS = 65  # staleness 0 to 63, and more
 NUM_SUMS = 4  # epochs whose sums are kept at a time
-NORM, NUM_FLOATS = 0, 8
+NORM, WAIT_S, FILLED, PADDED, NUM_FLOATS = 0, 1, 2, 3, 8
 NUM_RATES = 64
 CANARY_SIZE = 64
 
@@ -78,11 +79,27 @@ class Counters:
     @property
     def total_updates(self) -> int:
         """Updates applied by all workers, of this run and those that it goes on with."""
-        return int(self.counts[:, UPDATES].sum())
+        return self.total(UPDATES)
 
     def total(self, column: int) -> int:
-        """Return the sum of a column over workers."""
-        return int(self.counts[:, column].sum())
+        """Return the sum of a column over workers, and over a plain trainer before them."""
+        return int(self.counts[:, column].sum() + self.words[FORMER + column])
+
+    def go_on_from(self, *, updates: int, utterances: int, skipped: int) -> None:
+        """Note what a plain trainer has done; it is in the totals, not in the workers' figures."""
+        for column, count in ((UPDATES, updates), (UTTERANCES, utterances), (SKIPPED, skipped)):
+            self.words[FORMER + column] = count
+
+    def is_report_due(self, worker: int, every: int) -> bool:
+        """Whether the update that a worker has just done is one of each `every` of the run.
+
+        Workers tell of every n-th update of their own, in turn: so many are neither missed nor told
+        twice, whatever the total was when they read it.
+        """
+        phase = int(self.words[FORMER + UPDATES]) + worker * every // self.num_workers
+        done = int(self.counts[worker, UPDATES]) + phase
+        per_update = self.num_nodes
+        return done * per_update // every > (done - 1) * per_update // every
 
     # --- sums of an epoch: (loss, units) ------------------------------------------------------
 
@@ -125,13 +142,13 @@ class Counters:
 
     def lost_share(self) -> float:
         """Return the share of updates that were lost in races, estimated by the canary."""
-        updates = self.total_updates
+        updates = int(self.counts[:, UPDATES].sum())
         return 1.0 - float(self.canary.mean()) / updates if updates else 0.0
 
     def figures(self) -> dict[str, Any]:
         """Return staleness, losses and norms since the run's beginning."""
         histogram = self.staleness.sum(0)
-        updates = max(self.total_updates, 1)
+        updates = max(int(self.counts[:, UPDATES].sum()), 1)
         return {
             "staleness_mean": self.total(STALENESS) / updates,
             "staleness_p95": _quantile(histogram, 0.95),
@@ -140,6 +157,21 @@ class Counters:
             "updates_by_worker": self.counts[:, UPDATES].tolist(),
             "utterances_by_worker": self.counts[:, UTTERANCES].tolist(),
             "staleness_histogram": np.trim_zeros(histogram, "b").tolist(),
+        }
+
+    def progress(self) -> dict[str, float]:
+        """Return counts that grow: of all nodes, as if these were like this one, and of this one.
+
+        ``wait_s`` is the mean over workers of the time that batches were waited for; ``filled`` and
+        ``padded`` are the extents of batches, without and with padding.
+        """
+        wait_s, filled, padded = self.floats[:, [WAIT_S, FILLED, PADDED]].sum(0).tolist()
+        return {
+            "updates": self.total_updates * self.num_nodes,
+            "utterances": self.total(UTTERANCES) * self.num_nodes,
+            "wait_s": wait_s / self.num_workers,
+            "filled": filled,
+            "padded": padded,
         }
 
     # --- checkpoint ---------------------------------------------------------------------------

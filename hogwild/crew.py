@@ -39,6 +39,7 @@ class Member:
         self.groups = Groups()
         self.is_ready = False
         self.progress_at_s = 0.0
+        self._num_computed = 0
 
     def begin(self, context: Any, start: WorkerStart) -> None:
         """Start the process."""
@@ -56,6 +57,12 @@ class Member:
     def note_progress(self) -> None:
         """Remember that the worker was alive just now."""
         self.progress_at_s = time.monotonic()
+
+    def note_computed(self, num_batches: int) -> None:
+        """Note the worker's count of computed micro-batches: one more is progress."""
+        if num_batches != self._num_computed:
+            self._num_computed = num_batches
+            self.note_progress()
 
     def tell(self, kind: str, content: Any = None) -> None:
         """Send a message; one that has just died is found out by its sentinel."""

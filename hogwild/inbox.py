@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -14,7 +15,8 @@ from hogwild.protocols import Batches
 class Inbox:
     """Messages of the parent in order; a batch is read before it is given out.
 
-    Kinds: ("item", (Item, batch)), ("flush", None), ("wake", None), ("failed", exception).
+    Kinds: ("item", (Item, batch, when its reading began)), ("flush", None), ("wake", None),
+    ("failed", exception).
     If the parent is gone, the process ends.
 
     Arguments
@@ -56,8 +58,9 @@ class Inbox:
     def _take(self, kind: str, content: Any) -> None:
         if kind == "items":
             for item in content:
+                began_s = time.monotonic()
                 batch = self._batches.fetch(item.number, pass_number=item.pass_number)
-                self._queue.put(("item", (item, batch)))
+                self._queue.put(("item", (item, batch, began_s)))
         elif kind == "ask":
             self.asked = content
             self._queue.put(("wake", None))

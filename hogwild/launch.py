@@ -26,8 +26,9 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
     batches_per_epoch: int | None = None,
     plan_id: str = "",
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    on_progress: Callable[[dict[str, float]], None] | None = None,
     validate_average: Callable[[Any, int], None] | None = None,
-) -> None:
+) -> dict[str, Any]:
     """Train a Brain by workers until its epochs, its limit in updates or its patience end.
 
     Arguments
@@ -52,11 +53,19 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
         Names the data and their order; a checkpoint of another one is refused.
     on_epoch : Callable[[dict[str, Any]], None] | None
         Called with figures of the workers when an epoch is complete.
+    on_progress : Callable[[dict[str, float]], None] | None
+        Called at every report, in a thread of its own, with counts that grow: see
+        :meth:`hogwild.counters.Counters.progress`.
     validate_average : Callable[[Any, int], None] | None
         Called with validation data and epoch while the Brain has the average of the parameters,
         if ``ema_decay`` is set.
+
+    Returns
+    -------
+    dict of str to Any
+        Figures of the workers since the run began, also if there was nothing left to do.
     """
-    nodes = Nodes()
+    nodes = Nodes(brain.options.distributed_timeout_s)
     state = HogwildState(plan_id, nodes)
     if brain.checkpointer is not None:
         brain.checkpointer.add_recoverable("hogwild", state, optional_load=True)
@@ -65,6 +74,8 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
     part = (nodes.rank, nodes.size)
     items = EpochItems(batches.num_batches, batches_per_epoch=batches_per_epoch, part=part)
     with ended_by_sigterm(), Session(brain, options, items, state=state) as session:
+        session.on_epoch, session.on_progress = on_epoch, on_progress
+        session.validate_average = validate_average
         session.begin(factory, arguments())
-        session.on_epoch, session.validate_average = on_epoch, validate_average
         session.run(epochs, valid_set)
+        return session.figures()

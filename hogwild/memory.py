@@ -1,4 +1,4 @@
-"""Memory that processes share, and that is gone when the last of them is, however they end."""
+"""Memory that processes share, and that is gone when they are, however they end."""
 
 from __future__ import annotations
 

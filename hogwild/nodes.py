@@ -9,7 +9,8 @@ momentum is that of DiLoCo, Douillard et al. 2023).
 from __future__ import annotations
 
 import threading
-from typing import Any
+from datetime import timedelta
+from typing import Any, overload
 
 import torch
 import torch.distributed as dist
@@ -18,26 +19,41 @@ from hogwild.flat import Flats, cloned
 
 
 class Nodes:
-    """The nodes of a run; one alone needs no process group."""
+    """The nodes of a run; one alone needs no process group.
 
-    def __init__(self) -> None:
+    Arguments
+    ---------
+    timeout_s : float | None
+        How long a node waits for the others in an exchange; None: as torch.distributed does.
+    """
+
+    def __init__(self, timeout_s: float | None = None) -> None:
         is_joined = dist.is_available() and dist.is_initialized()
         self.rank = dist.get_rank() if is_joined else 0
         self.size = dist.get_world_size() if is_joined else 1
         # Two threads talk to the other nodes, each in a group of its own.
-        groups = [dist.new_group(backend="gloo") if self.size > 1 else None for _ in range(2)]
-        self._main_group, self.average_group = groups
+        limit = None if timeout_s is None else timedelta(seconds=timeout_s)
+        self._main_group, self.average_group = (
+            dist.new_group(backend="gloo", timeout=limit) if self.size > 1 else None
+            for _ in range(2)
+        )
 
     @property
     def is_alone(self) -> bool:
         """Whether there is one node only."""
         return self.size == 1
 
-    def part_of(self, limit: int | None) -> int | None:
-        """Return this node's part of a limit in updates."""
-        if limit is None:
+    @overload
+    def part_of(self, count: int) -> int: ...
+
+    @overload
+    def part_of(self, count: None) -> None: ...
+
+    def part_of(self, count: int | None) -> int | None:
+        """Return this node's part of a count, such as a limit in updates."""
+        if count is None:
             return None
-        return limit // self.size + (self.rank < limit % self.size)
+        return count // self.size + (self.rank < count % self.size)
 
     def sum(self, *numbers: float) -> list[float]:
         """Return sums over nodes; every node's main thread must call it."""

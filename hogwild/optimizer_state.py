@@ -28,13 +28,17 @@ Optimizers = Mapping[str, Optimizer]
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor of an optimizer's state: whose, of which parameter, under which name."""
+    """One tensor of an optimizer's state: whose, of which parameter, under which name.
+
+    `slot` is its place among the states, `host_slot` that among those which stay on the CPU.
+    """
 
     optimizer: str
     place: int
     key: str
     is_shared: bool
     slot: Slot
+    host_slot: Slot | None = None
 
 
 class OptimizerStates:
@@ -73,13 +77,19 @@ class OptimizerStates:
             FlatLayout((f"{o}.{p}.{k}", s) for o, p, k, s in found if (k in shared) == is_common)
             for is_common in (False, True)
         )
+        hosted = FlatLayout((f"{o}.{p}.{k}", s) for o, p, k, s in found if is_hosted(s, device))
         slots = {slot.name: slot for layout in (private, common) for slot in layout.slots}
+        host_slots = {slot.name: slot for slot in hosted.slots}
         self.entries = [
-            Entry(o, p, key, key in shared, slots[f"{o}.{p}.{key}"]) for o, p, key, _ in found
+            Entry(o, p, key, key in shared, slots[name], host_slots.get(name))
+            for o, p, key, _ in found
+            for name in (f"{o}.{p}.{key}",)
         ]
         self.has_shared = bool(shared)
         self.own = [private.allocate(device=device) for _ in range(num_workers)]
         self.common = common.allocate(device=device)
+        # Those of all workers, and as the last ones those that all share.
+        self.hosted = [hosted.allocate() for _ in range(num_workers + 1)]
         self.flags = SharedArray(num_workers * len(found), torch.uint8)
 
     def bind(self, optimizers: Optimizers, worker: int) -> None:
@@ -118,8 +128,7 @@ class OptimizerStates:
         flags = self._flags(worker)
         for number, entry in enumerate(self.entries):
             if flags[number]:
-                param = params_of(optimizers[entry.optimizer])[entry.place]
-                device = "cpu" if entry.key == "step" else param.device
+                device = device_of_state(optimizers[entry.optimizer], entry.place, entry.key)
                 view = self._view(entry, worker)
                 self._state_of(optimizers, entry)[entry.key] = view.to(device, copy=True)
 
@@ -138,11 +147,16 @@ class OptimizerStates:
 
     def saved(self) -> SavedStates:
         """Return a copy of all states."""
-        return SavedStates(
+        saved = SavedStates(
             [cloned(arrays_to_flats(arrays)) for arrays in self.own],
             cloned(arrays_to_flats(self.common)),
             self.flags.tensor.view(len(self.own), -1).clone(),
         )
+        for worker, flats in enumerate(saved.own):
+            for entry in self._hosted_entries():
+                place = entry.slot.of(saved.common if entry.is_shared else flats)
+                place.copy_(self._view(entry, worker))
+        return saved
 
     def load(self, saved: SavedStates) -> None:
         """Go on with saved states; worker r takes those of worker r modulo their number."""
@@ -151,11 +165,21 @@ class OptimizerStates:
             row = worker % len(saved.own)
             copy_into(arrays_to_flats(arrays), saved.own[row])
             self._flags(worker).copy_(saved.flags[row])
+            for entry in self._hosted_entries():
+                flats = saved.common if entry.is_shared else saved.own[row]
+                self._view(entry, worker).copy_(entry.slot.of(flats))
 
     def _flags(self, worker: int) -> Tensor:
         return self.flags.tensor.view(len(self.own), -1)[worker]
 
+    def _hosted_entries(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.host_slot is not None]
+
     def _view(self, entry: Entry, worker: int) -> Tensor:
+        if entry.host_slot is not None:
+            return entry.host_slot.of(
+                arrays_to_flats(self.hosted[-1 if entry.is_shared else worker])
+            )
         return entry.slot.of(arrays_to_flats(self.common if entry.is_shared else self.own[worker]))
 
     @staticmethod
@@ -177,6 +201,17 @@ class SavedStates:
 def params_of(optimizer: Optimizer) -> list[Tensor]:
     """Return the parameters of an optimizer in the order of its groups."""
     return [param for group in optimizer.param_groups for param in group["params"]]
+
+
+def device_of_state(optimizer: Optimizer, place: int, key: str) -> torch.device:
+    """Return where torch.optim has a state: counts stay on the CPU unless a kernel reads them."""
+    is_on_gpu = key != "step"
+    for group in optimizer.param_groups:
+        if place < len(group["params"]):
+            is_on_gpu = is_on_gpu or bool(group.get("fused") or group.get("capturable"))
+            return group["params"][place].device if is_on_gpu else torch.device("cpu")
+        place -= len(group["params"])
+    raise IndexError(f"parameter {place} beyond the last of the optimizer")
 
 
 def probe(optimizer: Optimizer, name: str) -> list[dict[str, Tensor]]:
@@ -215,6 +250,14 @@ def probe(optimizer: Optimizer, name: str) -> list[dict[str, Tensor]]:
         {key: value for key, value in trial.state[param].items() if value is not None}
         for param in params
     ]
+
+
+def is_hosted(state: Tensor, device: str) -> bool:
+    """Whether a state stays on the CPU though the others lie on a device.
+
+    Counts of steps do, unless a kernel reads them: from a GPU each would be fetched at every step.
+    """
+    return device != "cpu" and state.device.type == "cpu"
 
 
 def _is_shared(key: str, share_state: str) -> bool:

@@ -41,7 +41,7 @@ class HogwildOptions:
     max_restarts : int
         Workers that may die by a signal and are started again; one more ends the run.
     worker_timeout_s : float | None
-        A worker that holds a batch and does not finish one for so long has hung; None: wait.
+        A worker that holds a batch and computes no micro-batch for so long has hung; None: wait.
     on_timeout : Literal["error", "restart"]
         What becomes of it.
     ema_decay : float | None
@@ -51,9 +51,10 @@ class HogwildOptions:
     num_threads : int | None
         PyTorch threads of each worker; None: cores / workers, at least 1.
     start_method : Literal["forkserver", "spawn"]
-        How workers start; "forkserver" starts again in milliseconds.
+        How workers start; "forkserver" has a process with all libraries in milliseconds, "spawn"
+        in seconds. Brain and data are built after that, in both.
     report_every : int
-        Updates between two reports to the parent.
+        Of so many updates of the run one is reported to the parent, and logged.
     average_every : int
         Updates of all nodes' workers on this node between two averages over nodes.
     outer_momentum : float

@@ -25,6 +25,7 @@ class Brain(Protocol):
     and at last ``on_update_end(report)``. These three are wrapped on the object.
     """
 
+    options: Any  # at least distributed_timeout_s
     modules: nn.Module
     optimizers_dict: dict[str, Any] | None
     optimizer_step: int
@@ -94,6 +95,8 @@ class Trainee:
         Returns the state of these streams.
     set_rng_state : Callable[[Any], None]
         Puts them back.
+    extent : Callable[[Any], tuple[float, float]] | None
+        From a batch to how much it holds, without and with padding; None: not counted.
     """
 
     brain: Any
@@ -101,3 +104,4 @@ class Trainee:
     seed: Callable[[int], None]
     rng_state: Callable[[], Any]
     set_rng_state: Callable[[Any], None]
+    extent: Callable[[Any], tuple[float, float]] | None = None

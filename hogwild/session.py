@@ -12,7 +12,7 @@ from speechbrain import Stage
 
 from hogwild.advice import warn
 from hogwild.coordinator import Coordinator
-from hogwild.counters import SKIPPED, UPDATES, UTTERANCES, Counters, Speed
+from hogwild.counters import SKIPPED, UTTERANCES, Counters, Speed
 from hogwild.crew import Crew
 from hogwild.ema import Ema
 from hogwild.items import EpochItems
@@ -55,14 +55,19 @@ class Session:
         counters, leases = Counters(options.num_workers), Leases(items.of, options.num_workers)
         ema = None
         if options.ema_decay is not None:
-            decay, updates = options.ema_decay, brain.optimizer_step
-            ema = Ema(shared.params, decay=decay, every=options.ema_every, updates=updates)
+            ema = Ema(shared.params, decay=options.ema_decay, every=options.ema_every)
         self.memory = Memory(shared, counters, leases, ema)
-        if state.loaded is None and self._nodes.rank == 0:  # the plain trainer's
-            counters.counts[0, UPDATES] = brain.optimizer_step
-            counters.canary.fill_(brain.optimizer_step)
+        if state.loaded is None:  # nothing was done yet, or by the plain trainer: of it a part
+            part_of = self._nodes.part_of
+            counters.go_on_from(
+                updates=part_of(brain.optimizer_step),
+                utterances=part_of(brain.num_utterances),
+                skipped=part_of(brain.nonfinite.num_skipped),
+            )
         self._rng = state.restore(self.memory)
         counters.num_nodes = self._nodes.size
+        if ema is not None:
+            ema.updates = counters.total_updates  # this node's, as the coordinator notes them
         self._speed = Speed(counters)
         self._averager = None
         if not self._nodes.is_alone:
@@ -72,9 +77,10 @@ class Session:
                 every=options.average_every,
                 momentum=options.outer_momentum,
             )
-        self._rates = [float(group["lr"]) for group in self._groups()]
+        self._rates: list[float] | None = None  # a checkpoint's are older than its validation
         self._coordinator: Coordinator | None = None
         self.on_epoch: Callable[[dict[str, Any]], None] | None = None
+        self.on_progress: Callable[[dict[str, float]], None] | None = None
         self.validate_average: Callable[[Any, int], None] | None = None
         self.crew: Crew
 
@@ -109,13 +115,18 @@ class Session:
             self.options,
             max_updates=self._nodes.part_of(self.brain.optimizer_step_limit),
             save_every=self.brain.ckpt_interval_steps if self._may_save_within_epochs else 0,
-            on_report=self.brain.on_update_end,
+            on_report=self._note_report,
             averager=self._averager,
         )
         self._publish_rates()
         self._coordinator.start()
         if self._averager is not None:
             self._averager.start()
+
+    def _note_report(self, report: Any) -> None:
+        self.brain.on_update_end(report)
+        if self.on_progress is not None:
+            self.on_progress(self.memory.counters.progress())
 
     @property
     def _may_save_within_epochs(self) -> bool:
@@ -197,6 +208,7 @@ class Session:
                 return event
             self._install(event)
             brain._save_intra_epoch_ckpt()
+            self._coordinator.note_saved()
             if must_stop:
                 brain.end_run()
 
@@ -208,6 +220,8 @@ class Session:
         snapshot.check_finite(updates=counted.total_updates)
         self._nodes.average(snapshot.params)
         self._nodes.average(snapshot.buffers)
+        if snapshot.ema is not None:
+            self._nodes.average(snapshot.ema)
         memory.install(snapshot, brain.modules)
         memory.shared.states.fill(brain.optimizers_dict or {}, snapshot.states, 0)
         self._state.snapshot = snapshot
@@ -239,7 +253,7 @@ class Session:
 
     def _publish_rates(self) -> None:
         rates = [float(group["lr"]) for group in self._groups()]
-        if rates != self._rates or self.memory.counters.rates_version == 0:
+        if rates != self._rates:
             self._rates = rates
             self.memory.counters.publish_rates(rates)
 

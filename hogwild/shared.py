@@ -27,11 +27,17 @@ class SharedModel:
         Of the Brain, by name.
     options : HogwildOptions
         What is shared.
+
+    Raises
+    ------
+    ValueError
+        If the optimizer's state cannot be shared so.
     """
 
     def __init__(
         self, modules: nn.Module, optimizers: dict[str, Any], options: HogwildOptions
     ) -> None:
+        check_access(options, device=device_of(modules))
         device = "cpu" if options.access == "pull_push" else device_of(modules)
         self.params_layout = FlatLayout(modules.named_parameters())
         self.buffers_layout = FlatLayout(modules.named_buffers())
@@ -125,6 +131,29 @@ class LocalCopy:
     def check(self, modules: nn.Module, *, when: str) -> None:
         """Refuse parameters that are not the flat buffer any more."""
         self._shared.params_layout.check(self._own, list(modules.parameters()), when=when)
+
+
+def check_access(options: HogwildOptions, *, device: str) -> None:
+    """Refuse to share optimizer states that lie on a device of each worker's own.
+
+    Arguments
+    ---------
+    options : HogwildOptions
+        Access, and what is shared.
+    device : str
+        Of the workers' parameters.
+
+    Raises
+    ------
+    ValueError
+        If the workers would each overwrite what they are said to share.
+    """
+    if options.access == "pull_push" and device != "cpu" and options.share_state != "private":
+        raise ValueError(
+            f"share_state: is {options.share_state!r} with access pull_push on {device}, where "
+            "every worker has the optimizer's state on a device of its own; expected private; or "
+            "set access to direct, with all workers on one device."
+        )
 
 
 def device_of(modules: nn.Module) -> str:

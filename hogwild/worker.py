@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from speechbrain import Stage
 
-from hogwild.counters import ITEMS, Counters
+from hogwild.counters import COMPUTED, FILLED, ITEMS, PADDED, WAIT_S, Counters
 from hogwild.inbox import Inbox
 from hogwild.items import Item
 from hogwild.options import HogwildOptions
@@ -151,17 +151,27 @@ class Worker:
         """Train until told to stop."""
         self._pipe.send(("ready", int(self.brain.grad_accumulation_factor)))
         while True:
+            waits_since_s = time.monotonic()
             kind, content = self._inbox.get()
             if kind == "stop":
                 return
             if kind == "failed":
                 raise content
             if kind == "item":
-                self._train(*content)
+                item, batch, read_since_s = content
+                waited_s = time.monotonic() - max(waits_since_s, read_since_s)
+                self._count(batch, waited_s=waited_s)
+                self._train(item, batch)
             elif kind == "flush":
                 self._flush()
             self._tell()
             self._answer()
+
+    def _count(self, batch: Any, *, waited_s: float) -> None:
+        floats = self.start.counters.floats[self.start.number]
+        floats[WAIT_S] += waited_s  # for its reading, not for the parent to give it out
+        if self._trainee.extent is not None:
+            floats[[FILLED, PADDED]] += self._trainee.extent(batch)
 
     def _train(self, item: Item, batch: Any) -> None:
         if item.epoch > self._epoch:  # one of an earlier epoch, given out again, joins this one
@@ -172,6 +182,7 @@ class Worker:
         self.brain.epoch_is_open = not item.ends_epoch
         self._pusher.note_batch(batch)
         self.brain.fit_batch(batch)
+        self.start.counters.counts[self.start.number, COMPUTED] += 1
 
     def _flush(self) -> None:
         if self._pusher.num_pending:
@@ -218,5 +229,5 @@ class Worker:
 
     def _report(self, report: Any) -> None:
         self._pusher.note_report(report)
-        if report.number % self.start.options.report_every == 0:
+        if self.start.counters.is_report_due(self.start.number, self.start.options.report_every):
             self._pipe.send(("report", report))

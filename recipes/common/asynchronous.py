@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from recipes.common.brain import StampedeBrain
 from recipes.common.run_log import RunLog
+from recipes.common.throughput import COUNTED, Throughput
 from recipes.common.update import UpdateReport
 
 Statistics = dict[str, dict[str, Any]]
@@ -98,6 +100,48 @@ class WorkerFigures:
         for key in ("updates_per_s_by_worker", "utterances_by_worker"):
             curves = {f"{key}/{worker}": value for worker, value in enumerate(figures[key])}
             log.curves("hogwild", curves, number=number)
+
+
+class WorkerProgress:
+    """Tells how fast the workers are every ``log_every`` updates, as the plain trainer does.
+
+    Arguments
+    ---------
+    brain : StampedeBrain
+        Whose log it goes to.
+
+    Attributes
+    ----------
+    statistics : SimpleNamespace
+        What the workers' loaders have counted.
+    """
+
+    def __init__(self, brain: StampedeBrain) -> None:
+        self.statistics = SimpleNamespace(**dict.fromkeys(COUNTED, 0.0))
+        self._brain, self._due = brain, 0.0
+        self._throughput = Throughput(self, str(brain.device))
+        self._has_begun = False
+
+    def __call__(self, counts: Mapping[str, float]) -> None:
+        """Note the counts so far; the first call begins, since starting is no training."""
+        number = int(counts["updates"])
+        done = {"updates": number, "utterances": int(counts["utterances"])}
+        if number < self._due:
+            return
+        every = self._brain.options.log_every
+        self._due = (number // every + 1) * every
+        self.statistics.audio_s, self.statistics.padded_s = counts["filled"], counts["padded"]
+        self.statistics.wait_s = counts["wait_s"]
+        if self._has_begun:
+            self._brain.run_log.progress(self._throughput.lap(**done), number=number)
+        else:
+            self._throughput.start(**done)
+        self._has_begun = True
+
+
+def seconds_of(batch: Any, *, rate_hz: int) -> tuple[float, float]:
+    """Return the seconds of a batch's audio, without and with padding."""
+    return batch.seconds, batch.wavs.data.numel() / rate_hz
 
 
 def fix_statistics(brain: StampedeBrain, batches: Any, *, num_batches: int) -> Statistics:

@@ -38,7 +38,8 @@ def test_report_holds_what_was_measured(monkeypatch, tmp_path):
         "Pss": 300.0,
         "Private_Dirty": 99.0,
     }
-    rows = {"Hogwild": {**figures, "staleness_mean": 0.5, "lost_updates_share": 1e-6}}
+    figures |= {"staleness_mean": 0.5, "lost_updates_share": 1e-6}
+    rows = {"Hogwild": figures, hogwild_speed.DDP: figures}
     monkeypatch.setattr(hogwild_speed, "measure", lambda *args, **options: rows)
     monkeypatch.setattr(hogwild_speed, "RESULTS", tmp_path)
     kills = {"every_s": 1.0, "plain_s": [9.0], "killed_s": [9.5], "deaths": [2]}
@@ -48,13 +49,15 @@ def test_report_holds_what_was_measured(monkeypatch, tmp_path):
     assert hogwild_speed.main(["--quick", "--name", "try"]) == 0
     (path,) = tmp_path.glob("*-hogwild_try.md")
     report = path.read_text()
-    assert "| Hogwild | 90.0 | 720 | - | - | 300 | 99 | 0.50 | 1.0e-06 |" in report
+    assert "| Hogwild | 90.0 | 90.0 | 720 | - | - | 300 | 99 | 0.50 | 1.0e-06 |" in report
+    assert "| DDP (gloo) | 90.0 | 45.0 | 720 |" in report
     assert "Lost per death: 0.25 s." in report
     assert json.loads(path.with_suffix(".json").read_text())["push"]
 
 
 def test_deaths_are_counted():
-    found = hogwild_methods.hogwild(Task("mlp", batches=3000, examples=32), num_workers=2, kill_every_s=0.3)
+    task = Task("mlp", batches=3000, examples=32)
+    found = hogwild_methods.hogwild(task, num_workers=2, kill_every_s=0.3)
     assert found["restarts"] >= found["deaths"] >= 0
     assert found["restarts"] > 0
 

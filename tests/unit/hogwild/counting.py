@@ -209,7 +209,7 @@ def count(
     figures: list[dict[str, Any]] = []
     fit(
         brain,
-        # A step is 1, whatever it was overtaken by.
+        # Every update must count as 1, however stale it is.
         HogwildOptions(**{"num_workers": 2, "staleness_power": 0.0, **options}),
         factory=make_trainee,
         arguments=lambda: (task,),

@@ -210,6 +210,7 @@ def simulate(
                 coordinator.rest(None)  # the validation has ended
             while not coordinator.events.empty():
                 snapshots.append(coordinator.events.get())
+                coordinator.note_saved()
             if snapshots and snapshots[-1].reason != "save" and snapshots[-1].epoch == epoch:
                 break
         if snapshots[-1].reason == "limit":

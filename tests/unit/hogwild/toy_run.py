@@ -109,6 +109,7 @@ class Ran:
 
     brain: ToyBrain
     figures: list[dict[str, Any]]
+    ended: dict[str, Any]
 
 
 def train(
@@ -137,7 +138,7 @@ def train(
     valid_set = valid(brain) if callable(valid) else make_batches([4, 3]) if valid else None
     # One worker has as many threads as there are here: sums depend on their number.
     threads = torch.get_num_threads() if options.get("num_workers", 1) == 1 else 1
-    fit(
+    ended = fit(
         brain,
         HogwildOptions(**{"num_workers": 1, "report_every": 1, "num_threads": threads, **options}),
         factory=factory,
@@ -148,4 +149,4 @@ def train(
         on_epoch=figures.append,
         validate_average=lambda _, __: validate_average and validate_average(brain),
     )
-    return Ran(brain, figures)
+    return Ran(brain, figures, ended)
