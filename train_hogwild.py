@@ -46,8 +46,8 @@ def make_trainee(
     brain.tokenizer, transforms = job.prepare_targets(hparams, prepared)
     data = train_loader(hparams, prepared, transforms)
     seed = partial(seed_streams, hparams["seed"])
-    seconds_of = partial(asynchronous.seconds_of, rate_hz=data.index.rate_hz)
-    return Trainee(brain, data, seed, rng_state, set_rng_state, extent=seconds_of)
+    extent = asynchronous.extent_of(data)
+    return Trainee(brain, data, seed, rng_state, set_rng_state, extent=extent)
 
 
 def train_loader(hparams: Mapping[str, Any], prepared: Corpus, transforms: Any) -> Any:

@@ -100,6 +100,8 @@ class ShardLoader(BatchLoader):
     ----------
     statistics : LoaderStatistics
         Of the running or last epoch.
+    rate_hz : int
+        Of the recordings.
 
     Raises
     ------
@@ -184,7 +186,7 @@ class ShardLoader(BatchLoader):
         **workers: Any,
     ) -> None:
         """Load `self.index`, called `where`, by a sequence; `ranks`: which part of how many."""
-        self.sequence = sequence
+        self.sequence, self.rate_hz = sequence, self.index.rate_hz
         self.fault_budget = FaultBudget(max_bad_share, where=where, find_key=self.index.find_key)
         BatchLoader.__init__(
             self,
@@ -203,7 +205,7 @@ class ShardLoader(BatchLoader):
 
     def note(self, batch: SpeechBatch, *, wait_s: float) -> None:
         """Count a batch; an error if there are too many bad utterances."""
-        self.statistics.add(batch, wait_s=wait_s, rate_hz=self.index.rate_hz)
+        self.statistics.add(batch, wait_s=wait_s, rate_hz=self.rate_hz)
         self.check_faults(batch)
 
     def check_faults(self, batch: SpeechBatch) -> None:

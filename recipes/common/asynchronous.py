@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -139,8 +140,13 @@ class WorkerProgress:
         self._has_begun = True
 
 
-def seconds_of(batch: Any, *, rate_hz: int) -> tuple[float, float]:
-    """Return the seconds of a batch's audio, without and with padding."""
+def extent_of(loader: Any) -> Callable[[Any], tuple[float, float]] | None:
+    """Return what gives the seconds of a batch without and with padding; None: it is no audio."""
+    rate_hz = getattr(loader, "rate_hz", None)
+    return None if rate_hz is None else partial(_seconds_of, rate_hz=rate_hz)
+
+
+def _seconds_of(batch: Any, *, rate_hz: int) -> tuple[float, float]:
     return batch.seconds, batch.wavs.data.numel() / rate_hz
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from hogwild.counters import FILLED, PADDED, UPDATES, UTTERANCES, WAIT_S, Counters
 from recipes.common import throughput
-from recipes.common.asynchronous import WorkerProgress, seconds_of
+from recipes.common.asynchronous import WorkerProgress, extent_of
 
 
 def test_speed_of_workers_is_told_every_so_many_updates(monkeypatch):
@@ -47,4 +47,6 @@ def test_counts_of_other_nodes_are_taken_to_be_like_ones_own():
 
 def test_seconds_of_a_batch_are_without_and_with_padding():
     wavs = SimpleNamespace(data=SimpleNamespace(numel=lambda: 48_000))
-    assert seconds_of(SimpleNamespace(seconds=2.5, wavs=wavs), rate_hz=16_000) == (2.5, 3.0)
+    extent = extent_of(SimpleNamespace(rate_hz=16_000))
+    assert extent(SimpleNamespace(seconds=2.5, wavs=wavs)) == (2.5, 3.0)
+    assert extent_of(SimpleNamespace()) is None  # batches of text
