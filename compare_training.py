@@ -22,24 +22,12 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from tqdm import tqdm
-
 from comparing.children import locked
-from comparing.groups import group
-from comparing.jobs import ROOT, Job, jobs_of, run, tuning_jobs
-from comparing.options import Comparison
-from comparing.report import write_report
-from comparing.tuning import best_rates, fixed_rates
+from comparing.jobs import ROOT, Job, jobs_of, tuning_jobs
+from comparing.running import compare, run_single
+from comparing.tuning import fixed_rates
 from recipes.common.faults import plain_faults
 from recipes.common.hparams import load_run
-
-
-def run_all(jobs: Sequence[Job]) -> None:
-    """Run jobs one after the other; those that have ended before are passed over."""
-    with tqdm(jobs, unit="run", dynamic_ncols=True) as bar:
-        for job in bar:
-            bar.set_description(job.title)
-            run(job)
 
 
 def tell(jobs: Sequence[Job]) -> None:
@@ -56,36 +44,6 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--only", type=int)
     parser.add_argument("--report_only", action="store_true")
     return parser.parse_known_args(argv)
-
-
-def run_single(
-    what: Comparison, folder: Path, tuning: Sequence[Job], *, args: argparse.Namespace
-) -> None:
-    """Run the job that ``--only`` names."""
-    jobs = tuning
-    if args.stage != "tuning":
-        rates = best_rates(what, tuning)[0] if tuning else fixed_rates(what)
-        jobs = list(jobs_of(what, folder, rates))
-    run(jobs[args.only])
-
-
-def compare(
-    what: Comparison, folder: Path, tuning: Sequence[Job], *, command: str, only_report: bool
-) -> Path:
-    """Run what is missing, unless only a report is asked for; return its path."""
-    if not only_report:
-        run_all(tuning)
-    is_tuned = bool(tuning) and all(job.is_done or job.is_diverged for job in tuning)
-    rates, figures = best_rates(what, tuning) if is_tuned else (fixed_rates(what), [])
-    jobs = list(jobs_of(what, folder, rates))
-    if not only_report:
-        run_all(jobs)
-    groups = group(what, jobs)
-    if not any(found.has_ended for found in groups.values()):
-        raise ValueError(f"{folder}: no run has ended; expected one at least for a report.")
-    return write_report(
-        what, groups, folder=ROOT / folder, command=command, rates=rates, tuning=figures
-    )
 
 
 def main(argv: Sequence[str]) -> int:
@@ -105,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         lock = nullcontext() if args.report_only else locked(ROOT / folder, is_shared=is_single)
         with lock:
             if is_single:
-                run_single(what, folder, tuning, args=args)
+                run_single(what, folder, tuning, number=args.only, stage=args.stage)
                 return 0
             path = compare(what, folder, tuning, command=command, only_report=args.report_only)
     print(path.read_text(encoding="utf-8"))

@@ -3,8 +3,7 @@
     python train_hogwild.py hparams/train_hogwild.yaml
     torchrun --nproc_per_node=1 --nnodes=2 train_hogwild.py hparams/train_hogwild.yaml
 
-This process hands out batches, validates and saves; workers train. All but the updates is
-train.py's; with one worker the run is, bit for bit. See docs/hogwild.md.
+This process hands out batches, validates and saves; workers train. See docs/hogwild.md.
 """
 
 import sys
@@ -46,8 +45,7 @@ def make_trainee(
     brain.tokenizer, transforms = job.prepare_targets(hparams, prepared)
     data = train_loader(hparams, prepared, transforms)
     seed = partial(seed_streams, hparams["seed"])
-    extent = asynchronous.extent_of(data)
-    return Trainee(brain, data, seed, rng_state, set_rng_state, extent=extent)
+    return Trainee(brain, data, seed, rng_state, set_rng_state, asynchronous.extent_of(data))
 
 
 def train_loader(hparams: Mapping[str, Any], prepared: Corpus, transforms: Any) -> Any:

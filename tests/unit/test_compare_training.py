@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import compare_training
-from comparing import groups, jobs, tuning
+from comparing import groups, jobs, running, tuning
 from tests.conftest import ROOT
 from tests.unit.comparing.runs import write_run
 
@@ -36,7 +36,7 @@ class Programs:
 def programs(tmp_path, monkeypatch):
     found = Programs()
     monkeypatch.chdir(ROOT)
-    for module in (compare_training, groups, jobs, tuning):
+    for module in (compare_training, groups, jobs, running, tuning):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(jobs, "call", found)
     return found

@@ -13,9 +13,10 @@ from comparing.children import call
 from tests.conftest import ROOT
 
 PARENT = """
-import sys
+import signal, sys
 from pathlib import Path
 from comparing.children import call
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 sys.exit(call(sys.argv[2:], cwd=Path.cwd(), said=Path(sys.argv[1]), environment={}))
 """
 CHILD = """

@@ -30,13 +30,13 @@ def test_parameters_that_are_not_finite_are_refused(bad):
     taken.check_finite(updates=7)
     shared.params_layout.views(shared.params)[-1][0] = bad
     taken.check_finite(updates=7)  # it is a copy
-    with pytest.raises(RuntimeError, match="after 7 updates parameters are not finite"):
+    with pytest.raises(FloatingPointError, match="after 7 updates parameters are not finite"):
         memory.copy("epoch", epoch=1, rng=[None, None]).check_finite(updates=7)
 
 
 def test_run_whose_parameters_are_not_finite_ends_and_saves_nothing(tmp_path):
     task = Task(6, rate=float("inf"))
-    with pytest.raises(RuntimeError, match="parameters are not finite"):
+    with pytest.raises(FloatingPointError, match="parameters are not finite"):
         count(task, folder=tmp_path, epochs=1, valid=[Numbered(0, ["valid"])])
     assert not list(tmp_path.glob("CKPT*"))
 

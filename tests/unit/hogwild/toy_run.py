@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -87,7 +88,10 @@ def make_noting_trainee(worker: int, toy: Toy, folder: str) -> Trainee:
 
 
 def make_mortal_trainee(worker: int, toy: Toy, folder: str) -> Trainee:
-    """Make a trainee that notes a random number in each life; worker 0 is killed in its first."""
+    """Make a trainee that notes a random number in each life; worker 0 is killed in its first.
+
+    Worker 1 waits after its first batch for the second life, so that there is work left for it.
+    """
     trainee = make_trainee(worker, toy)
     lives = len(list(Path(folder).glob(f"{worker}-*.pt")))
 
@@ -97,10 +101,20 @@ def make_mortal_trainee(worker: int, toy: Toy, folder: str) -> Trainee:
             torch.save(torch.rand(()), path)
         elif worker == lives == 0:
             os.kill(os.getpid(), signal.SIGKILL)
+        elif worker == 1:
+            wait_for(Path(folder) / "0-1.pt")
         return type(trainee.brain).compute_forward(trainee.brain, batch, stage)
 
     trainee.brain.compute_forward = forward
     return trainee
+
+
+def wait_for(path: Path, *, limit_s: float = 120.0) -> None:
+    """Wait for another process to write a file."""
+    end_s = time.monotonic() + limit_s
+    while not path.exists():
+        assert time.monotonic() < end_s, f"no {path.name} within {limit_s} s"
+        time.sleep(0.02)
 
 
 @dataclass
