@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from speechbrain.core import INTRA_EPOCH_CKPT_FLAG
 
 from tests.cluster.namespaces import Node, missing, nodes
 from tests.conftest import ROOT
@@ -40,6 +41,14 @@ def wait_until(is_so: Any, output: Path) -> None:
         time.sleep(0.2)
 
 
+def is_in_mid_epoch(output: Path) -> bool:
+    """Whether the newest checkpoint was saved within an epoch."""
+    try:
+        return INTRA_EPOCH_CKPT_FLAG in (checkpoints(output)[-1] / "CKPT.yaml").read_text()
+    except (IndexError, FileNotFoundError):  # none yet, or it was just replaced by a newer one
+        return False
+
+
 def said_in(output: Path) -> str:
     return "\n".join(path.read_text()[-3000:] for path in sorted(output.parent.glob("n*.txt")))
 
@@ -53,9 +62,12 @@ def test_node_that_is_cut_off_loses_and_repeats_no_utterance(work, tmp_path):
         agents = {node: start(node, head, output, **options) for node in (head, second, lost)}
         try:
             wait_until((output / "train_log.jsonl").is_file, output)
-            seen = {path.name for path in checkpoints(output)}
-            wait_until(lambda: {p.name for p in checkpoints(output)} - seen, output)
+            wait_until(lambda: not is_in_mid_epoch(output), output)
+            wait_until(lambda: is_in_mid_epoch(output), output)  # the first of its epoch
             lost.cut_off()
+            # No update is possible without it: the others go on from what is saved now.
+            time.sleep(1.0)
+            assert is_in_mid_epoch(output)
             for node in (head, second):
                 assert agents[node].wait(LIMIT_S) == 0, said_in(output)
             # Its rank has ended with an error; its agent may go on asking for the others.
