@@ -22,11 +22,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from comparing.children import locked
 from comparing.jobs import ROOT, Job, jobs_of, tuning_jobs
 from comparing.running import compare, run_single
 from comparing.tuning import fixed_rates
 from recipes.common.faults import plain_faults
+from recipes.common.folder_lock import locked
 from recipes.common.hparams import load_run
 
 

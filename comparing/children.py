@@ -1,53 +1,18 @@
-"""Processes that a comparison starts: one folder, one writer; none of them outlives it."""
+"""Processes that a comparison starts; none of them outlives it."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 GRACE_S = 30.0
 """From asking a process to end until it is killed: torchrun ends its own in this time."""
-
-
-@contextmanager
-def locked(folder: Path, *, is_shared: bool = False) -> Iterator[None]:
-    """Keep a folder to oneself; the kernel lets go of it when the process ends, however it does.
-
-    Arguments
-    ---------
-    folder : Path
-        Made if absent; the lock is the file ``lock`` in it.
-    is_shared : bool
-        With others who share it, as the tasks of a job array.
-
-    Yields
-    ------
-    None
-        Control of the block.
-
-    Raises
-    ------
-    ValueError
-        If another process has it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    kind = fcntl.LOCK_SH if is_shared else fcntl.LOCK_EX
-    with (folder / "lock").open("a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"{folder}: another process is writing here; expected one at a time; wait until it "
-                "has ended, or give another output_folder."
-            ) from None
-        yield
 
 
 def call(command: Sequence[str], *, cwd: Path, said: Path, environment: Mapping[str, str]) -> int:

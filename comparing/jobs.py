@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comparing.children import call, locked
+from comparing.children import call
 from comparing.options import Comparison
 from comparing.ways import Way, ways_of
 from recipes.common import divergence
+from recipes.common.folder_lock import locked
 from recipes.common.stop_file import EXIT_CODE, RunStopped, StopFile
 
 ROOT = Path(__file__).resolve().parent.parent

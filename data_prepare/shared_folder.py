@@ -45,8 +45,8 @@ def try_lock(file: IO[Any], *, shared: bool = False) -> bool:
         if error.errno in (errno.EACCES, errno.EAGAIN):  # what some network file systems answer
             return False
         raise RuntimeError(
-            f"prepare {file.name}: cannot be locked ({error}); expected a file system with flock; "
-            "mount it with locks (Lustre: -o flock), or prepare on another one and copy."
+            f"{file.name}: cannot be locked ({error}); expected a file system with flock; "
+            "mount it with locks (Lustre: -o flock), or take another one and copy."
         ) from error
     return True
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from comparing import jobs as jobs_module
-from comparing.children import locked
 from comparing.jobs import jobs_of, run, tuning_jobs
 from comparing.tuning import best_rates, fixed_rates
 from comparing.ways import ways_of
 from recipes.common import divergence
+from recipes.common.folder_lock import locked
 from recipes.common.hparams import load_run
 from recipes.common.stop_file import VARIABLE, RunStopped
 from tests.conftest import ROOT
