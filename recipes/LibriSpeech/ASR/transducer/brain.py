@@ -55,7 +55,7 @@ class Transducer(StampedeBrain):
         self.average: ModelAverage | None = None
         if self.hparams.ema_decay is not None:
             self.average = ModelAverage(
-                self.raw_modules, decay=self.hparams.ema_decay, foreach=self.hparams.ema_foreach
+                self.raw_modules, decay=self.hparams.ema_decay, foreach=self.hparams.foreach
             )
             if self.checkpointer is not None:
                 self.checkpointer.add_recoverable("average", self.average)

@@ -83,7 +83,7 @@ def refuse_unknown(batch: Any, num_tokens: Sequence[int]) -> None:
     Arguments
     ---------
     batch : Any
-        With `id`, `text` and `tokens`.
+        With `id` and `text` of B utterances, and `tokens` [B, U], right-padded.
     num_tokens : Sequence[int]
         Of each utterance.
 
