@@ -240,8 +240,9 @@ def load_rows(folder: Path) -> npt.NDArray[np.void]:
         rows: npt.NDArray[np.void] = np.load(folder / ROWS_NAME, mmap_mode="r", allow_pickle=False)
     except OSError:
         raise
-    # Reason: numpy parses the header as Python text, so damage can raise any error; told as ours.
-    except Exception as error:
+    except (
+        Exception
+    ) as error:  # reason: numpy parses the header as Python text; damage may raise any
         raise ValueError(f"index {folder}: {ROWS_NAME}: {error}; {REMEDY}") from error
     return rows
 

@@ -160,9 +160,8 @@ class Retrier:
         for number in range(1, self.options.max_tries + 1):
             try:
                 return request()
-            # Reason: every package behind fsspec has errors of its own; `may_pass` judges them,
-            # and all end up as the cause of a StorageError or in another try.
-            except Exception as error:
+            except Exception as error:  # reason: packages behind fsspec have errors of their own
+                # `may_pass` judges them; all are the cause of a StorageError, or of another try.
                 last = error
                 if not may_pass(error):
                     raise _failure(what, number, error, is_lasting=True) from error

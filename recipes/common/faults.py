@@ -42,7 +42,7 @@ def plain_faults(output_folder: Path | None = None) -> Iterator[None]:
         where = _append_traceback(output_folder)
         sys.stderr.write(f"error: {error}\n{where}")
         raise SystemExit(2) from None
-    except Exception as error:
+    except Exception as error:  # reason: whatever it is, it is raised again
         if output_folder is not None and divergence.is_divergence(error):
             divergence.note(output_folder, error)
         raise

@@ -25,8 +25,8 @@ from recipes.LibriSpeech.wav2letter.tokens import TokenSet
 
 _DECODER = "flashlight.lib.text.decoder"
 _UNKNOWN = "<unk>"
-MadeModel = str | Path | LanguageModel | None
-Model = MadeModel | Callable[[Any], LanguageModel]
+FileOrModel = str | Path | LanguageModel | None
+LexiconModelSource = FileOrModel | Callable[[Any], LanguageModel]
 
 
 class LexiconSearch:
@@ -40,7 +40,7 @@ class LexiconSearch:
         Of the acoustic model.
     lexicon : str | Path
         Words and their spellings, each ending with the separator.
-    language_model : Model
+    language_model : LexiconModelSource
         KenLM's binary or ARPA file, or a model of the words in the order of `words`, or of the
         tokens, or a function to it from the list of the words, or from the tokens; None: none.
     level : Literal["word", "token"]
@@ -58,7 +58,7 @@ class LexiconSearch:
         self,
         tokens: TokenSet,
         lexicon: str | Path,
-        language_model: Model = None,
+        language_model: LexiconModelSource = None,
         *,
         level: Literal["word", "token"] = "word",
         options: BeamOptions | None = None,
@@ -146,7 +146,7 @@ class _Parts:
         self.words = [*lexicon, *([] if _UNKNOWN in lexicon else [_UNKNOWN])]
         names = search.tokens if search.level == "token" else self.words
         model = search.model
-        self._source: MadeModel = model(names) if callable(model) else model
+        self._source: FileOrModel = model(names) if callable(model) else model
         self.model = self._language_model(search)
         self.trie = self._trie(search, lexicon)
 

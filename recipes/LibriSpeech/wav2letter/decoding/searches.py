@@ -12,7 +12,7 @@ from torch import Tensor
 from recipes.LibriSpeech.wav2letter.decoding.hypothesis import Hypothesis
 from recipes.LibriSpeech.wav2letter.decoding.kenlm_model import KenLMModel
 from recipes.LibriSpeech.wav2letter.decoding.language_model import LanguageModel, NoLanguageModel
-from recipes.LibriSpeech.wav2letter.decoding.lexicon import LexiconSearch, Model
+from recipes.LibriSpeech.wav2letter.decoding.lexicon import LexiconModelSource, LexiconSearch
 from recipes.LibriSpeech.wav2letter.decoding.lexicon_free import LexiconFreeSearch
 from recipes.LibriSpeech.wav2letter.decoding.ngram import NGramModel
 from recipes.LibriSpeech.wav2letter.decoding.options import BeamOptions, Seq2SeqOptions
@@ -148,7 +148,7 @@ def lexicon_search(
     tokens_file: str | Path,
     *,
     lexicon: str | Path,
-    lm: Model = None,
+    lm: LexiconModelSource = None,
     level: Literal["word", "token"] = "word",
     options: BeamOptions | None = None,
     replabel: int = REPLABEL,
@@ -161,7 +161,7 @@ def lexicon_search(
         One token a line.
     lexicon : str | Path
         Words and spellings.
-    lm : Model
+    lm : LexiconModelSource
         See `LexiconSearch`.
     level : Literal["word", "token"]
         What the language model scores.
