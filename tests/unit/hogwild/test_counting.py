@@ -93,7 +93,8 @@ def test_killed_workers_lose_and_repeat_nothing(tmp_path):
     [
         ({"lock": "flock"}, "sgd"),
         ({"share_state": "all"}, "adam"),
-        ({"access": "pull_push"}, "sgd"),
+        # A push adds to all parameters: without the lock it may undo an update made meanwhile.
+        ({"access": "pull_push", "lock": "flock"}, "sgd"),
         ({"drain": True}, "sgd"),
     ],
     ids=["flock", "shared Adam", "pull_push", "drained"],
