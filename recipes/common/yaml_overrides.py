@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,9 @@ def _apply(
     default = _find(view.tree, parts)
     value = override.value
     file = include_of(source.tree.get(parts[0])) if len(parts) == 1 else None
-    if isinstance(value, Mapping) and not tag_of(value) and default is not MISSING:
-        for key, text in _flat(value, override.key):
-            _apply(source, view, Override(key, text), made, faults)
+    if _is_group(value) and default is not MISSING and not _is_data(view.tree, parts):
+        for key, child in value.items():
+            _apply(source, view, Override(f"{override.key}.{key}", _text_of(child)), made, faults)
         return
     if file is not None and override.text is not None:
         old = source.tree[parts[0]]
@@ -173,6 +174,8 @@ def _group(value: Any, override: Override, kind: Any) -> Any:
         if isinstance(value, list):
             return value
         raise ValueError(f"is {override.text!r}; expected a list like {_shown(kind)}.")
+    if _is_group(value):  # an object's own mapping: see _is_data
+        return value
     about = tag_of(kind) or "a group of keys"
     raise ValueError(
         f"is {override.text!r}, but the key is {about}; give --{override.key}.<key> value."
@@ -227,14 +230,27 @@ def set_key(node: Any, parts: Sequence[str], value: Any) -> None:
     node[parts[-1]] = value
 
 
-def _flat(value: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
-    flat: list[tuple[str, str]] = []
-    for key, child in value.items():
-        if isinstance(child, Mapping) and not tag_of(child):
-            flat += _flat(child, f"{prefix}.{key}")
-        else:
-            flat.append((f"{prefix}.{key}", _shown(child)))
-    return flat
+def _is_group(node: Any) -> bool:
+    return isinstance(node, Mapping) and not tag_of(node)
+
+
+def _is_data(tree: Any, parts: list[str]) -> bool:
+    """Say whether a key holds a mapping that an object takes whole, with any keys."""
+    is_inside = False
+    for part in parts:
+        is_inside = is_inside or bool(tag_of(tree))
+        tree = tree[part]
+    return is_inside and _is_group(tree)
+
+
+def _text_of(value: Any, *, is_nested: bool = False) -> str:
+    """Return what one would type on a command line for a value."""
+    if _is_group(value):
+        pairs = (f"{key}: {_text_of(child, is_nested=True)}" for key, child in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    if isinstance(value, list) and not tag_of(value):
+        return "[" + ", ".join(_text_of(v, is_nested=True) for v in value) + "]"
+    return json.dumps(value) if is_nested and isinstance(value, str) else _shown(value)
 
 
 def _shown(value: Any) -> str:

@@ -64,6 +64,34 @@ def test_nested_keys_are_merged_and_bare_includes_take_them(folder):
     assert made.overrides["model.parts.width"] == 5
 
 
+DATA = """
+held: !new:types.SimpleNamespace
+    options: {lr: 1.0, sizes: [1]}
+    depth: 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "options"),
+    [
+        (("--held.options", '{new: "a, b", last: null}'), {"new": "a, b", "last": None}),
+        (("--held", '{options: {"x": {"y": ["c: d", 2]}}}'), {"x": {"y": ["c: d", 2]}}),
+        (("--held.options", "{}"), {}),
+        (("--held.options.lr", "2"), {"lr": 2.0, "sizes": [1]}),
+    ],
+)
+def test_mapping_that_an_object_takes_is_replaced_whole(folder, argv, options):
+    (folder / "main.yaml").write_text(MAIN + DATA)
+    held = run(folder, *argv).hparams["held"]
+    assert (held.options, held.depth) == (options, 2)
+
+
+def test_data_may_not_become_another_thing(folder):
+    (folder / "main.yaml").write_text(MAIN + DATA)
+    assert "a group of keys" in faults(folder, "--held.options", "3")
+    assert "is no key" in faults(folder, "--held", "{depht: 3}")
+
+
 @pytest.mark.parametrize(
     ("argv", "key", "value"),
     [
