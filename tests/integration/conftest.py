@@ -23,6 +23,6 @@ def main_job(tmp_path_factory: pytest.TempPathFactory) -> MainJob:
     """The main job as it stands, on a corpus of three minutes, for two epochs."""
     folder = tmp_path_factory.mktemp("main_job")
     work, output = folder / "work", folder / "run"
-    options = {**CORPUS, "work_folder": work, "num_epochs": 2, "num_workers": 1}
+    options = {**CORPUS, "work_folder": work, "num_epochs": 2, "num_workers": 1, "log_every": 2}
     command = train_command("hparams/train.yaml", output, **options)
     return MainJob(work, output, command, run(command).check())

@@ -14,6 +14,16 @@ from tests.integration.conftest import MainJob
 pytestmark = pytest.mark.multiproc
 
 FIGURES = {"wer", "wer_p", "cer_p", "utterances"}
+SPEEDS = [
+    f"speed/{name}"
+    for name in (
+        "updates_per_s",
+        "utterances_per_s",
+        "audio_s_per_s",
+        "loader_wait_share",
+        "padding_share",
+    )
+]
 PACKAGES = {"speechbrain", "torch", "torchaudio", "hyperpyyaml", "sentencepiece", "webdataset"}
 
 
@@ -91,6 +101,14 @@ def test_main_job_logs_text_and_curves(main_job: MainJob):
     rows = log_rows(main_job.output)
     points = [(event.step, event.value) for event in curves.Scalars("valid/wer")]
     assert points == [(row["updates"], pytest.approx(row["wer"], rel=1e-6)) for row in rows]
+    every_other = list(range(2, rows[-1]["updates"] + 1, 2))
+    for name in ("train/loss", "train/grad_norm", "train/rate", *SPEEDS):
+        events = curves.Scalars(name)
+        assert [event.step for event in events] == every_other, name
+        assert min(event.value for event in events) >= 0
+    for name in ("speed/loader_wait_share", "speed/padding_share"):
+        assert max(event.value for event in curves.Scalars(name)) < 1
+    assert re.search(r"update 2: updates_per_s \S+, utterances_per_s \S+, ", main_job.done.said)
 
 
 @pytest.fixture(scope="module")
