@@ -10,8 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-NEVER = -1e30
-MAX_LENGTH = 8192
+MAX_LENGTH = 8190  # and the two places around the target
 
 
 @triton.jit
@@ -43,29 +42,27 @@ def _full_kernel(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _chain_kernel(  # type: ignore[no-untyped-def]
-    scores, stays, moves, states, num_frames, num_rows, length, block: tl.constexpr
+    scores, states, num_frames, num_rows, length, block: tl.constexpr
 ):
     row = tl.program_id(0)
+    direction = tl.program_id(1)
     place = tl.arange(0, block)
     is_place = place < length
-    never = -1e30
-    stay = tl.load(stays + row * length + place, mask=is_place, other=never)
-    move = tl.load(moves + row * length + place, mask=is_place, other=never)
-    width = length + 1
-    given = tl.load(scores + row * length + place, mask=is_place, other=0.0)
-    state = tl.where(place == 0, given, never)
-    tl.store(states + row * width + 1 + place, state, mask=is_place)
+    beside = place - 1 + 2 * direction
+    is_beside = (beside >= 0) & (beside < length)
+    start = row * length + direction * (num_frames - 1) * num_rows * length
+    step = (1 - 2 * direction) * num_rows * length
+    states += direction * num_frames * num_rows * length
+    state = tl.load(scores + start + place, mask=is_place, other=-1e30)
+    tl.store(states + start + place, state, mask=is_place)
     for t in range(1, num_frames):
-        given = tl.load(scores + (t * num_rows + row) * length + place, mask=is_place, other=0.0)
+        here = start + t * step
+        given = tl.load(scores + here + place, mask=is_place, other=0.0)
         tl.debug_barrier()
-        before = tl.load(
-            states + ((t - 1) * num_rows + row) * width + place, mask=is_place, other=never
-        )
-        stayed = state + stay
-        moved = before + move
-        top = tl.maximum(stayed, moved)
-        state = top + tl.log(1.0 + tl.exp(-tl.abs(stayed - moved))) + given
-        tl.store(states + (t * num_rows + row) * width + 1 + place, state, mask=is_place)
+        moved = tl.load(states + here - step + beside, mask=is_beside, other=-1e30)
+        top = tl.maximum(state, moved)
+        state = top + tl.log(1.0 + tl.exp(-tl.abs(state - moved))) + given
+        tl.store(states + here + place, state, mask=is_place)
 
 
 def full(likely: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,22 +77,18 @@ def full(likely: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
     return states, sums[:, 0]
 
 
-def chain(scores: Tensor, stays: Tensor, moves: Tensor) -> Tensor:
+def chain(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Run `recursions.chain` in one launch.
 
     Arguments
     ---------
     scores : Tensor
-        [T, R, L] float64.
-    stays : Tensor
-        [R, L] float64.
-    moves : Tensor
-        [R, L] float64.
+        [T, B, P] float64, contiguous.
 
     Returns
     -------
-    Tensor
-        [T, R, L] float64.
+    tuple[Tensor, Tensor]
+        [T, B, P] float64, in time and from the end.
 
     Raises
     ------
@@ -103,14 +96,12 @@ def chain(scores: Tensor, stays: Tensor, moves: Tensor) -> Tensor:
         If targets are too long for one program.
     """
     num_frames, num_rows, length = scores.shape
-    if length > MAX_LENGTH:
+    if length - 2 > MAX_LENGTH:
         raise ValueError(
-            f"asg: a target has {length} tokens; expected at most {MAX_LENGTH} on a GPU; leave "
+            f"asg: a target has {length - 2} tokens; expected at most {MAX_LENGTH} on a GPU; leave "
             "out such long utterances (max_utterance_s)."
         )
-    states = scores.new_full((num_frames, num_rows, length + 1), NEVER)
+    states = scores.new_empty(2, num_frames, num_rows, length)
     block = max(32, triton.next_power_of_2(length))
-    _chain_kernel[(num_rows,)](
-        scores, stays, moves, states, num_frames, num_rows, length, block=block
-    )
-    return states[..., 1:]
+    _chain_kernel[(num_rows, 2)](scores, states, num_frames, num_rows, length, block=block)
+    return states[0], states[1]

@@ -5,14 +5,13 @@ On a CPU a loop over frames of a few operations each; on a CUDA device one kerne
 Triton is absent the loop runs there too.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
 
 import torch
 from speechbrain.utils.logger import get_logger
 from torch import Tensor
-
-NEVER = -1e30
 
 logger = get_logger(__name__)
 
@@ -47,56 +46,54 @@ def full(likely: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
     return full_by_frames(likely, moves) if fast is None else fast.full(likely, moves)
 
 
-def chain(scores: Tensor, stays: Tensor, moves: Tensor) -> Tensor:
-    """Run a_t(i) = x_t(i) + logaddexp(a_{t-1}(i) + stay_i, a_{t-1}(i - 1) + move_i).
+def chain(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Run a_t(i) = x_t(i) + logaddexp(a_{t-1}(i), a_{t-1}(i - 1)), and the same from the end.
+
+    The chain from the end is b_t(i) = x_t(i) + logaddexp(b_{t+1}(i), b_{t+1}(i + 1)). States of the
+    frame where a chain begins are its scores.
 
     Arguments
     ---------
     scores : Tensor
-        [T, R, L] float64 emissions at the places, of R rows.
-    stays : Tensor
-        [R, L].
-    moves : Tensor
-        [R, L]; the first of a row is not used.
+        [T, B, P] float64, x. The first place of a row has -1e30 in all frames but the first, which
+        keeps the rows apart.
 
     Returns
     -------
-    Tensor
-        [T, R, L] float64; -1e30 and below for what cannot be reached.
+    tuple[Tensor, Tensor]
+        a and b, both [T, B, P] float64; -1e29 and below for what cannot be reached.
     """
     fast = kernels() if scores.is_cuda else None
-    run = chain_by_frames if fast is None else fast.chain
-    return run(scores, stays.contiguous(), moves.contiguous())
+    return chain_by_frames(scores) if fast is None else fast.chain(scores)
 
 
 def full_by_frames(likely: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
     """Run `full` as a loop."""
     states = torch.empty_like(likely)
     sums = likely.new_empty(*likely.shape[:3], 1)
-    rows, norms, given = states.unbind(), sums.unbind(), likely.unbind()
-    rows[0].copy_(given[0])
-    for t, (row, norm) in enumerate(zip(rows, norms, strict=True)):
-        if t:
-            torch.bmm(rows[t - 1], moves, out=row)
-            row.mul_(given[t])
-        torch.sum(row, -1, keepdim=True, out=norm)
-        row.div_(norm)
+    ones = likely.new_ones(2, likely.shape[3], 1)
+    arriving = torch.ones_like(likely[0])
+    for state, norm, given in zip(states.unbind(), sums.unbind(), likely.unbind(), strict=True):
+        torch.mul(arriving, given, out=state)
+        torch.bmm(state, ones, out=norm)  # a sum, but faster
+        state.div_(norm)
+        torch.bmm(state, moves, out=arriving)
     return states, sums[:, 0, :, 0]
 
 
-def chain_by_frames(scores: Tensor, stays: Tensor, moves: Tensor) -> Tensor:
-    """Run `chain` as a loop."""
-    num_frames, rows, length = scores.shape
-    padded = scores.new_full((num_frames, rows, length + 1), NEVER)  # column 0: before the start
-    padded[0, :, 1] = scores[0, :, 0]
-    costs = torch.stack([moves, stays])
-    # Each state beside the one before it: two views of the same row.
-    pairs = padded.as_strided((num_frames, 2, rows, length), (padded.stride(0), 1, length + 1, 1))
-    arriving = torch.empty_like(costs)
-    moved, stayed = arriving.unbind()
-    before, here, given = pairs.unbind(), padded[..., 1:].unbind(), scores.unbind()
-    for t in range(1, num_frames):
-        torch.add(before[t - 1], costs, out=arriving)
-        torch.logaddexp(moved, stayed, out=here[t])
-        here[t].add_(given[t])
-    return padded[..., 1:]
+def chain_by_frames(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Run `chain` as two loops; the rows of a frame are one long chain, which their scores part."""
+    begun, ended = scores.clone(), scores.clone()
+    flat = begun.flatten(1)
+    _run_chain(flat[:, 1:].unbind(), flat[:, :-1].unbind())
+    flat = ended.flatten(1)
+    _run_chain(flat[:, :-1].unbind()[::-1], flat[:, 1:].unbind()[::-1])
+    return begun, ended
+
+
+def _run_chain(states: Sequence[Tensor], beside: Sequence[Tensor]) -> None:
+    """Make states of scores, frame after frame, from each place's own state and the one beside."""
+    arriving = torch.empty_like(states[0])
+    for stayed, moved, state in zip(states, beside, states[1:], strict=False):
+        torch.logaddexp(stayed, moved, out=arriving)
+        state.add_(arriving)
