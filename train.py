@@ -24,7 +24,7 @@ from speechbrain.utils.distributed import if_main_process
 
 from data_prepare.stored_corpus import Corpus
 from recipes.common.brain import StampedeBrain
-from recipes.common.distributed import distributed_session
+from recipes.common.distributed import distributed_session, own_cores
 from recipes.common.experiment import save_experiment
 from recipes.common.faults import plain_faults
 from recipes.common.hparams import load_run
@@ -60,8 +60,7 @@ def main(argv: Sequence[str]) -> int:
     with plain_faults():
         run = load_run(argv)
     hparams, output_folder = run.hparams, Path(run.hparams["output_folder"])
-    if hparams["num_threads"] is not None:
-        torch.set_num_threads(hparams["num_threads"])
+    torch.set_num_threads(hparams["num_threads"] or own_cores())
     with (
         plain_faults(output_folder),
         distributed_session(run.run_opts) as run_opts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -11,12 +12,16 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
 GRACE_S = 30.0
 """From asking a process to end until it is killed: torchrun ends its own in this time."""
 
 
 def call(command: Sequence[str], *, cwd: Path, said: Path, environment: Mapping[str, str]) -> int:
     """Run a command to its end; if this process is asked to end, so is the command first.
+
+    Should this process be killed, the kernel asks the command to end.
 
     Arguments
     ---------
@@ -34,7 +39,8 @@ def call(command: Sequence[str], *, cwd: Path, said: Path, environment: Mapping[
     int
         Exit code.
     """
-    before = signal.signal(signal.SIGTERM, _leave)
+    asked = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _leave) for number in asked}
     try:
         with said.open("a", encoding="utf-8") as file:
             child = subprocess.Popen(
@@ -44,6 +50,7 @@ def call(command: Sequence[str], *, cwd: Path, said: Path, environment: Mapping[
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
                 start_new_session=True,  # its own group, so that all of it can be ended
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - one call of the kernel, no locks
             )
         try:
             return child.wait()
@@ -51,7 +58,12 @@ def call(command: Sequence[str], *, cwd: Path, said: Path, environment: Mapping[
             _end(child)
             raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_with_parent() -> None:
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:

@@ -25,6 +25,7 @@ from comparing.trajectory import Clock, Trajectory
 from recipes.common import job
 from recipes.common.asynchronous import NoLog
 from recipes.common.brain import StampedeBrain
+from recipes.common.distributed import own_cores
 from recipes.common.hparams import Run, load_run
 
 logger = get_logger(__name__)
@@ -119,8 +120,8 @@ class Unit:
             words += ["--precision", arm.precision, "--eval_precision", "fp32"]
             run = load_run(words)
             run.hparams["checkpointer"] = None
-            if place == 0 and run.hparams["num_threads"] is not None:
-                torch.set_num_threads(run.hparams["num_threads"])
+            if place == 0:
+                torch.set_num_threads(run.hparams["num_threads"] or own_cores())
             device = str(run.run_opts.device or ("cuda" if torch.cuda.is_available() else "cpu"))
             check_device(arms, device)
             self.runs[arm.name] = run

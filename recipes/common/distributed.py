@@ -42,6 +42,11 @@ def rank() -> int:
     return dist.get_rank() if is_distributed_initialized() else 0
 
 
+def own_cores() -> int:
+    """Return how many cores there are for each process that torchrun started on this machine."""
+    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
 @contextmanager
 def distributed_session(run_opts: RunOptions) -> Iterator[RunOptions]:
     """Join the process group of ``torchrun`` and leave it at the end, whatever happens.

@@ -42,26 +42,38 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-@pytest.mark.multiproc
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_leaves_no_orphan(tmp_path, number):
-    said = tmp_path / "out.txt"
-    words = [sys.executable, "-c", PARENT, str(said), sys.executable, "-c", CHILD]
+def started(said: Path, child: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Start a parent whose child tells a process; return the parent and that process."""
+    words = [sys.executable, "-c", PARENT, str(said), sys.executable, "-c", child]
     parent = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL)
+    while not (said.is_file() and said.read_text().strip()):
+        assert parent.poll() is None
+        time.sleep(0.1)
+    return parent, int(said.read_text())
+
+
+@pytest.mark.multiproc
+@pytest.mark.parametrize(
+    ("number", "child"),
+    [
+        (signal.SIGTERM, CHILD),
+        (signal.SIGINT, CHILD),
+        (signal.SIGHUP, CHILD),  # a closed terminal
+        (signal.SIGKILL, "import os, time; print(os.getpid(), flush=True); time.sleep(600)"),
+    ],
+)
+def test_signal_leaves_no_orphan(tmp_path, number, child):
+    parent, told = started(tmp_path / "out.txt", child)
     try:
-        while not (said.is_file() and said.read_text().strip()):
-            assert parent.poll() is None
-            time.sleep(0.1)
-        grandchild = int(said.read_text())
-        assert is_alive(grandchild)
+        assert is_alive(told)
         parent.send_signal(number)
         assert parent.wait(timeout=120) != 0
     finally:
         parent.kill()
         parent.wait()
     for _ in range(100):
-        if not is_alive(grandchild):
+        if not is_alive(told):
             return
         time.sleep(0.1)
-    os.kill(grandchild, signal.SIGKILL)
-    pytest.fail("the child of the child is still there")
+    os.kill(told, signal.SIGKILL)
+    pytest.fail("what the parent started is still there")

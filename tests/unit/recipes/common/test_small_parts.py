@@ -1,6 +1,7 @@
 """Early stopping, clock, random states, loss sums, sessions: each alone."""
 
 import math
+import os
 import random
 
 import numpy as np
@@ -10,7 +11,13 @@ from speechbrain.utils.run_opts import RunOptions
 
 from recipes.common import clock as clock_module
 from recipes.common.clock import TrainClock
-from recipes.common.distributed import distributed_session, gather_list, gather_scores, world_size
+from recipes.common.distributed import (
+    distributed_session,
+    gather_list,
+    gather_scores,
+    own_cores,
+    world_size,
+)
 from recipes.common.early_stopping import EarlyStopping
 from recipes.common.lengths import absolute
 from recipes.common.loss import LossMeter, LossSum
@@ -152,3 +159,12 @@ def test_absolute_lengths_are_exact(longest):
     lengths = torch.randint(1, longest + 1, (5000,), generator=generator)
     padded = torch.empty(1, 1).expand(1, longest)
     assert torch.equal(absolute(lengths.float() / longest, padded), lengths)
+
+
+@pytest.mark.parametrize(("ranks", "cores"), [(None, 4), ("2", 2), ("8", 1)])
+def test_cores_are_shared_by_the_ranks_of_a_machine(monkeypatch, ranks, cores):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(4)))
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    if ranks is not None:
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
+    assert own_cores() == cores
