@@ -5,7 +5,7 @@
     python slurm/submit.py ddp_nodes hparams/train_ddp.yaml --nodes 4 --gpus 4
     python slurm/submit.py hogwild hparams/train_hogwild.yaml --cpus 16 -- --hogwild.num_workers 4
     python slurm/submit.py prepare data_prepare.bizspeech --tasks 32 -- IN OUT
-    python slurm/submit.py compare hparams/compare.yaml --cpus 2
+    python slurm/submit.py compare hparams/compare.yaml --cpus 2 --exclusive
 
 What follows ``--`` goes to the program. Some minutes before the time limit (``--warn_s``) a run is
 asked to save a checkpoint, and the job goes back to the queue and on by itself. ``compare`` sends
@@ -55,6 +55,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     add("--tasks", type=int, default=8, help="of prepare: slices of the array")
     add("--at_once", type=int, help="tasks of an array that run at a time")
+    add("--exclusive", action="store_true", help="no other job on the node: for timed runs")
     add("--partition")
     add("--account")
     add("--dependency", help="such as afterok:123")
@@ -100,6 +101,7 @@ def sbatch(args: argparse.Namespace, words: Sequence[str], **more: str | None) -
         **more,
     }
     flags = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    flags += ["--exclusive"] if args.exclusive else []
     return ["sbatch", "--parsable", "--requeue", *flags, f"slurm/{SCRIPTS[args.job]}", *words]
 
 

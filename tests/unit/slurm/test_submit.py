@@ -60,9 +60,10 @@ def test_preparing_is_an_array():
 
 
 def test_comparison_is_an_array_and_a_report_after_it():
-    runs, report = dry_run("compare", "hparams/compare.yaml", "--gpus", "1")
-    # 5 ways, 3 seeds; two budgets, and one more for the straggler.
-    assert "--array=0-44" in runs
+    runs, report = dry_run("compare", "hparams/compare.yaml", "--gpus", "1", "--exclusive")
+    # 6 ways, 3 seeds; two budgets, and one more for the straggler.
+    assert "--array=0-53" in runs
+    assert "--exclusive" in runs
     assert "--stage" in runs
     assert "--dependency=afterok:JOB" in report
     assert not [word for word in report if word.startswith(("--array", "--gres"))]
@@ -71,7 +72,7 @@ def test_comparison_is_an_array_and_a_report_after_it():
 def test_comparison_that_chooses_rates_sends_these_runs_first():
     words = ["--comparison.rates", "[0.001, 0.003]", "--comparison.seeds", "[0]"]
     tuning, runs, report = dry_run("compare", "hparams/compare.yaml", "--", *words)
-    assert "--array=0-9" in tuning
+    assert "--array=0-11" in tuning
     assert tuning[tuning.index("--stage") + 1] == "tuning"
     assert "--dependency=afterok:JOB" in runs
     assert "--dependency=afterok:JOB" in report
