@@ -27,7 +27,9 @@ from data_prepare.trigger_word.spoken_words import NEGATIVES, speak_words
 from data_prepare.trigger_word.words import (
     SPLITS,
     ManifestRoles,
+    Word,
     divide,
+    fingerprint_words,
     words_of_folder,
     words_of_manifest,
 )
@@ -149,7 +151,8 @@ def make_clips(  # noqa: PLR0913 - the options of the corpus, all by keyword
     FileNotFoundError
         If words are missing.
     ValueError
-        If options are wrong, a split lacks a role, or the folder holds clips of other options.
+        If options are wrong, a split lacks a role, or the folder holds clips of other options or
+        of recordings that have changed since.
     RuntimeError
         If the speech library cannot be used.
     """
@@ -194,17 +197,22 @@ def make_clips(  # noqa: PLR0913 - the options of the corpus, all by keyword
         "seed": seed,
     }
     folder = Path(out_folder)
-    if is_made(folder, identity, overwrite=overwrite):
-        return folder / MANIFEST_NAME
-    if manifest is not None:
-        words = words_of_manifest(Path(manifest), ManifestRoles(**where))
-    elif words_folder is not None:
-        words = words_of_folder(Path(words_folder))
-    else:
+
+    def find_words() -> list[Word]:
+        if manifest is not None:
+            return words_of_manifest(Path(manifest), ManifestRoles(**where))
+        if words_folder is not None:
+            return words_of_folder(Path(words_folder))
         place = folder / SPOKEN_FOLDER
         speak_words(place, **spoken, rate_hz=rate_hz, seed=seed, progress=progress)
-        words = words_of_folder(place)
-    words = divide(words, shares={s: shares[s] for s in shares if s in counts}, seed=seed)
+        return words_of_folder(place)
+
+    source = Path(manifest or words_folder or "")
+    is_recorded = bool(manifest or words_folder) and source.exists()
+    identity["fingerprint"] = fingerprint_words(find_words(), source) if is_recorded else None
+    if is_made(folder, identity, overwrite=overwrite):
+        return folder / MANIFEST_NAME
+    words = divide(find_words(), shares={s: shares[s] for s in shares if s in counts}, seed=seed)
     makers = {
         split: ClipMaker([w for w in words if w.split == split], options, split=split, seed=seed)
         for split in counts

@@ -27,28 +27,38 @@ def is_made(folder: Path, identity: Mapping[str, Any], *, overwrite: bool) -> bo
     folder : Path
         Of the clips.
     identity : Mapping[str, Any]
-        All options, plain JSON values.
+        All options, plain JSON values, and the recordings' `fingerprint`; where that is None (words
+        are spoken, or recordings are gone since) it is not compared.
     overwrite : bool
         Whether clips of other options may be deleted.
 
     Returns
     -------
     bool
-        True if there is nothing to do.
+        True if there is nothing to do. Clips made before fingerprints were noted are made anew.
 
     Raises
     ------
     ValueError
-        If clips of other options, or files of somebody else, are in the way.
+        If clips of other options or recordings, or files of somebody else, are in the way.
     """
     path = folder / OPTIONS_NAME
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     if found is not None:
         found.pop("made", None)
         wanted = json.loads(json.dumps(identity))
-        if found == wanted:
+        is_old = "fingerprint" not in found
+        if is_old or wanted["fingerprint"] is None:
+            found["fingerprint"] = wanted["fingerprint"]
+        if found == wanted and not (is_old and wanted["fingerprint"]):
             return True
-        if not overwrite:
+        if found == wanted:
+            logger.warning(
+                "%s does not tell which recordings its clips were mixed from: they are mixed anew; "
+                "shards made of them have to be made anew, too",
+                path,
+            )
+        elif not overwrite:
             raise ValueError(_difference(path, found, wanted))
     _make_room(folder, is_ours=found is not None)
     return False

@@ -1,6 +1,7 @@
 """Clips on disk, and the shards that are made of them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -87,6 +88,37 @@ def test_second_run_does_nothing_and_other_options_are_refused(clips, words):
         make_clips(clips.parent, words_folder=words, seed=1, **OPTIONS)
     make_clips(clips.parent, words_folder=words, seed=1, overwrite=True, **OPTIONS)
     assert contents(clips.parent) != before
+
+
+def test_changed_recordings_are_refused_and_absent_ones_are_not_missed(tmp_path):
+    words = write_words(tmp_path / "words")
+    clips = make_clips(tmp_path / "clips", words_folder=str(words), **OPTIONS)
+    shutil.copy(words / "activates/0.wav", words / "activates/1.wav")
+    with pytest.raises(ValueError, match=r"other options \(fingerprint was '.*', now '"):
+        make_clips(clips.parent, words_folder=str(words), **OPTIONS)
+    shutil.rmtree(words)
+    assert make_clips(clips.parent, words_folder=str(words), **OPTIONS) == clips
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        make_clips(tmp_path / "other", words_folder=str(words), **OPTIONS)
+
+
+def test_recording_that_a_manifest_names_is_missing(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"id": "a", "path": "a.wav", "kind": "trigger"}\n')
+    where = {"trigger_where": {"kind": "trigger"}, "background_where": {"kind": "noise"}}
+    with pytest.raises(FileNotFoundError, match=r"no file .*a\.wav; expected the recordings"):
+        make_clips(tmp_path / "clips", manifest=str(path), **where, **OPTIONS)
+
+
+def test_clips_that_tell_nothing_of_their_recordings_are_made_anew(clips, words, caplog):
+    before = contents(clips.parent)
+    path = clips.parent / "clips.json"
+    old = json.loads(path.read_text())
+    del old["fingerprint"]
+    path.write_text(json.dumps(old))
+    make_clips(clips.parent, words_folder=words, **OPTIONS)
+    assert "mixed anew" in caplog.text
+    assert contents(clips.parent) == before
 
 
 def test_folder_of_somebody_else_is_left_alone(words, tmp_path):
