@@ -4,7 +4,8 @@ Two trees are read: the official ``en-<language>/data/<split>/{wav,txt}``, and t
 ``<split>.yaml``, ``<split>.en``, ``<split>.<language>`` beside one folder ``wav``. The text of an
 utterance is its translation; the transcript, in the form that CTC is trained on, is its note
 ``source``. Training splits (``train...``) lose what is too short, too long or not translated, and
-on request what is translated at an odd length; other splits are kept whole.
+on request what is translated at an odd length; other splits are kept whole: a segment is cut where
+its recording ends, and one that cannot be taken is an error.
 Source: M. Di Gangi et al., "MuST-C: a Multilingual Speech Translation Corpus", NAACL 2019.
 
     python -m data_prepare.mustc /corpora/MuST-C/en-de work/mustc_de --num_jobs 8 \
@@ -13,6 +14,7 @@ Source: M. Di Gangi et al., "MuST-C: a Multilingual Speech Translation Corpus", 
 
 import logging
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,13 +32,15 @@ from data_prepare.mustc_source import (
     read_talks,
 )
 from data_prepare.options import CommonOptions, make_options, takes_options
-from data_prepare.prepared import PreparedCorpus
+from data_prepare.prepared import PreparedCorpus, find_prepared
+from data_prepare.scan import filtered
 from data_prepare.translation_text import SourceForm, ratio_histogram, source_text
 
 logger = logging.getLogger(__name__)
 
 _SPLIT_NAMES = {"dev": "valid", "tst-COMMON": "test"}
 _UNBOUNDED_CHARS = 1e9
+_MAX_LISTED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,8 @@ class MustCOptions(CommonOptions):
         out; published: 0.8.
     max_char_ratio : float | None
         The same for more; published: 1.6.
+    allow_incomplete : bool
+        Go on without the segments of other splits than training that cannot be taken.
     """
 
     language: str | None = None
@@ -76,6 +82,7 @@ class MustCOptions(CommonOptions):
     max_frames: int = 3000
     min_char_ratio: float | None = None
     max_char_ratio: float | None = None
+    allow_incomplete: bool = False
     # What follows would filter validation and test data, too.
     min_duration_s: float = 0.025
     max_duration_s: float = 600.0
@@ -114,7 +121,7 @@ def prepare_mustc(
 
     Splits are train, valid (dev) and test (tst-COMMON), others by their names; a group is a talk.
     It is a ValueError if lists differ in length, segments are broken, options are wrong, too much
-    is rejected, or another preparation is in the way.
+    is rejected, a split to be scored is incomplete, or another preparation is in the way.
 
     Arguments
     ---------
@@ -139,6 +146,8 @@ def prepare_mustc(
     source = open_mustc(data_folder, checked)
     if checked.min_char_ratio is not None or checked.max_char_ratio is not None:
         logger.info("characters of translation / transcript in training:\n%s", _histogram(source))
+    if checked.overwrite or find_prepared(Path(out_folder)) is None:
+        check_complete(source, checked)
     return prepare_corpus(
         source, Path(out_folder), name="mustc", options=checked, division=Division()
     )
@@ -181,6 +190,37 @@ def open_mustc(data_folder: str | Path, options: MustCOptions) -> MustCSource:
     splits = {f.name: options.rename_splits.get(f.name, f.name) for f in files}
     talks = read_talks(files, root=root)
     return MustCSource(root, splits, options.rules(language), files, talks)
+
+
+def check_complete(source: MustCSource, options: MustCOptions) -> None:
+    """Stop if a split other than training would lose segments: its score would be another set's.
+
+    Arguments
+    ---------
+    source : MustCSource
+        The corpus; headers of those splits' recordings are read.
+    options : MustCOptions
+        Bounds, and whether losses are allowed.
+
+    Raises
+    ------
+    ValueError
+        If segments cannot be taken; counts them by reason.
+    """
+    talks = [talk for talk in source.tasks() if not talk.is_training]
+    scans = [filtered(source.read(talk), options.filters) for talk in talks]
+    lost = [rejection for scan in scans for rejection in scan.rejected]
+    if not lost or options.allow_incomplete:
+        return
+    counts = Counter(rejection.reason for rejection in lost).most_common()
+    first = "; ".join(f"{rejection.id}: {rejection.detail}" for rejection in lost[:_MAX_LISTED])
+    raise ValueError(
+        f"{WHERE}: {len(lost)} of {sum(len(talk.segments) for talk in talks)} segments of "
+        f"{', '.join(sorted({talk.split for talk in talks}))} cannot be taken: "
+        f"{', '.join(f'{reason} {count}' for reason, count in counts)} ({first}); expected these "
+        "splits whole, as they are scored; mend the corpus, name other splits, or set "
+        "allow_incomplete."
+    )
 
 
 def _find_splits(root: Path, language: str | None) -> Iterator[SplitFiles]:

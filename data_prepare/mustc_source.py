@@ -1,16 +1,22 @@
 """MuST-C as it lies on disk: its trees, its YAML of segments, and utterances out of them."""
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from data_prepare.audio import AudioInfo
 from data_prepare.filters import Rejection
-from data_prepare.sources import RecordingHeaders, Scan, fingerprint_files, place
+from data_prepare.sources import (
+    DEFAULT_OVERHANG_S,
+    RecordingHeaders,
+    Scan,
+    fingerprint_files,
+    place,
+)
 from data_prepare.translation_text import SourceForm, char_ratio, source_text
 from data_prepare.utterance import Utterance
 
@@ -64,6 +70,11 @@ class TalkTask:
     split: str
     recording: str
     segments: tuple[Segment, ...]
+
+    @property
+    def is_training(self) -> bool:
+        """Whether segments may be left out; other splits are scored, and stay whole."""
+        return self.split.startswith("train")
 
 
 @dataclass(frozen=True)
@@ -142,38 +153,30 @@ class MustCSource:
         return self.talks
 
     def read(self, task: TalkTask) -> Scan:
-        """Turn a talk's segments into utterances; reads the recording's header."""
+        """Turn a talk's segments into utterances; reads the recording's header.
+
+        A segment of another split than training is cut where its recording ends, however far it
+        overhangs, as by the corpus's usual readers.
+        """
         scan, headers = Scan(), RecordingHeaders()
+        max_overhang_s = DEFAULT_OVERHANG_S if task.is_training else math.inf
         header = headers.get(self.root / task.recording)
         for segment in task.segments:
             utterance = self._utterance(task, segment, header)
             fault = None
-            if isinstance(header, AudioInfo) and task.split.startswith("train"):
+            if isinstance(header, AudioInfo) and task.is_training:
                 seconds = (utterance.end_s or 0.0) - utterance.start_s
                 fault = self.rules.fault(segment, num_frames(seconds))
             if fault is not None:
                 scan.rejected.append(Rejection(utterance.id, *fault))
             else:
-                place(scan, utterance, header)
+                place(scan, utterance, header, max_overhang_s=max_overhang_s)
         return scan
 
     def fingerprint(self) -> str:
         """Return a digest over texts and segments."""
         paths = [path for f in self.files for path in (f.segments, f.source, f.target)]
         return fingerprint_files(paths, root=self.root)
-
-    def manifest(self) -> Iterator[dict[str, Any]]:
-        """Yield the kept segments as records that `data_prepare.manifest` reads.
-
-        The columns source, source_language, origin and n_frames are for its option `keep`.
-        """
-        for task in self.talks:
-            for utterance in self.read(task).utterances:
-                seconds = (utterance.end_s or 0.0) - utterance.start_s
-                record = asdict(utterance)
-                record |= {"path": record.pop("recording"), **record.pop("notes")}
-                record |= {"start": record.pop("start_s"), "end": record.pop("end_s")}
-                yield {**record, "n_frames": num_frames(seconds)}
 
     def _utterance(
         self, task: TalkTask, segment: Segment, header: AudioInfo | Rejection

@@ -182,7 +182,14 @@ class SplitOptions(CommonOptions):
 # the source's fingerprint; where they lie may change.
 NEUTRAL_OPTIONS = (
     *("metadata", "include_file", "exclude_files"),
-    *("max_rejected_share", "local_folder", "num_jobs", "overwrite", "progress"),
+    *(
+        "max_rejected_share",
+        "allow_incomplete",
+        "local_folder",
+        "num_jobs",
+        "overwrite",
+        "progress",
+    ),
     *("scheduler", "slice", "plan_only"),
 )
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from data_prepare.filters import Filters, Rejection, RejectionCounts
 from data_prepare.pool import ordered_map
 from data_prepare.selection import Selection
-from data_prepare.sources import Source
+from data_prepare.sources import Scan, Source
 from data_prepare.utterance import Utterance
 
 ROWS_NAME = "utterances.jsonl"
@@ -113,18 +113,22 @@ class ScanPart:
 
 def scan_task(source: Source, filters: Filters, seed: int, task: Any) -> ScanPart:
     """Read one task of a source and filter its utterances."""
-    scan = source.read(task)
-    lines, columns, rejected = [], [], scan.rejected
+    scan = filtered(source.read(task), filters)
+    lines, columns = [], []
     for utterance in scan.utterances:
-        rejection = filters.check(utterance)
-        if rejection is not None:
-            rejected.append(rejection)
-            continue
         lines.append(encode_row(utterance))
         duration_s = (utterance.end_s or 0.0) - utterance.start_s
         names = (utterance.category, utterance.group, utterance.speaker, utterance.split)
         columns.append((duration_s, *names, stable_hash(seed, utterance.id)))
-    return ScanPart(lines, columns, rejected)
+    return ScanPart(lines, columns, scan.rejected)
+
+
+def filtered(scan: Scan, filters: Filters) -> Scan:
+    """Return what a task holds with the utterances that filters leave out among the rejected."""
+    checked = [(utterance, filters.check(utterance)) for utterance in scan.utterances]
+    kept = [utterance for utterance, rejection in checked if rejection is None]
+    rejected = [rejection for _, rejection in checked if rejection is not None]
+    return Scan(kept, scan.rejected + rejected)
 
 
 def encode_row(utterance: Utterance) -> bytes:

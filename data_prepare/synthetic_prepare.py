@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data_prepare.prepared import locked
 from data_prepare.synthetic import (
     bizspeech_layout,
     librispeech_layout,
@@ -104,7 +105,7 @@ def prepare_synthetic(  # noqa: PLR0913 - the options of the corpus, all by keyw
     FileExistsError
         If a corpus is in the way that was not made here.
     RuntimeError
-        If the speech library cannot be used.
+        If the speech library cannot be used, or another process makes corpora in the folder.
     """
     options = Options(
         hours=hours,
@@ -123,30 +124,41 @@ def prepare_synthetic(  # noqa: PLR0913 - the options of the corpus, all by keyw
             f"synthetic_prepare: num_jobs is {num_jobs}; expected 1 or more; raise it."
         )
     folder = Path(out_folder)
-    work_folder = folder / _WORK_FOLDER
-    if not _is_made(folder, options, overwrite=overwrite):
-        shop = Workshop(folder, work_folder, options=options, layouts=_MAKERS)
-        units = [unit for name in options.layouts for unit in _MAKERS[name].plan(options)]
-        shop.make(units, num_jobs=num_jobs, progress=progress)
-        truth = {
-            name: _MAKERS[name].finish(folder / LAYOUTS[name], shop.records(units, name))
-            for name in sorted(options.layouts)
-        }
-        write_json(folder / TRUTH_FILE, truth)
-        write_json(folder / OPTIONS_FILE, options.record())
-    shutil.rmtree(work_folder, ignore_errors=True)
+    if not _is_made(folder, options):
+        with locked(folder):
+            if not _is_made(folder, options):  # by another process, meanwhile
+                _make(folder, options, num_jobs=num_jobs, overwrite=overwrite, progress=progress)
     return {name: folder / LAYOUTS[name] for name in options.layouts}
 
 
-def _is_made(folder: Path, options: Options, *, overwrite: bool) -> bool:
-    """Tell whether all is done; if not, make room, or refuse, and note the options."""
+def _is_made(folder: Path, options: Options) -> bool:
+    return _read(folder / OPTIONS_FILE) == options.record() and _is_there(folder, options)
+
+
+def _make(
+    folder: Path, options: Options, *, num_jobs: int, overwrite: bool, progress: bool
+) -> None:
+    work_folder = folder / _WORK_FOLDER
+    _make_room(folder, options, overwrite=overwrite)
+    shop = Workshop(folder, work_folder, options=options, layouts=_MAKERS)
+    units = [unit for name in options.layouts for unit in _MAKERS[name].plan(options)]
+    shop.make(units, num_jobs=num_jobs, progress=progress)
+    truth = {
+        name: _MAKERS[name].finish(folder / LAYOUTS[name], shop.records(units, name))
+        for name in sorted(options.layouts)
+    }
+    write_json(folder / TRUTH_FILE, truth)
+    write_json(folder / OPTIONS_FILE, options.record())
+    shutil.rmtree(work_folder, ignore_errors=True)
+
+
+def _make_room(folder: Path, options: Options, *, overwrite: bool) -> None:
+    """Make room for what is to be made, or refuse, and note the options."""
     done = folder / OPTIONS_FILE
     begun = folder / _WORK_FOLDER / OPTIONS_FILE
     path = done if done.is_file() else begun
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = _read(path)
     is_same = found == options.record()
-    if is_same and path == done and _is_there(folder, options):
-        return True
     if found and not (is_same or overwrite):
         raise ValueError(_difference(path, found, options.record()))
     begun.parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +166,11 @@ def _is_made(folder: Path, options: Options, *, overwrite: bool) -> bool:
         _clear(folder, layouts=found["layouts"])
     _check_free(folder, options, made_here=found.get("layouts", []))
     write_json(begun, options.record())
-    return False
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return noted options; empty where there are none."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _is_there(folder: Path, options: Options) -> bool:

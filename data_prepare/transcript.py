@@ -6,6 +6,7 @@ Aalto University, 2021 (the corpus's layout).
 
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,8 @@ def find_ends(starts_s: Sequence[float | None]) -> list[tuple[str, float | None]
     Where times run backwards, the longest run of rows in ascending order tells which rows are
     wrong: those outside it, and where two runs are equally long, those in only one of them. A
     row whose successor has no good start has no known end, since what lies up to the next good
-    row holds more than its text.
+    row holds more than its text. For the same reason rows that start together are all wrong: the
+    audio up to the next start holds the words of each of them.
 
     Arguments
     ---------
@@ -117,12 +119,15 @@ def find_ends(starts_s: Sequence[float | None]) -> list[tuple[str, float | None]
     known = [row for row, start_s in enumerate(starts_s) if start_s is not None]
     run = _in_every_longest_run([starts_s[row] or 0.0 for row in known])
     ascending = {known[position] for position in run}
+    at_start = Counter(starts_s[row] for row in ascending)
     ends: list[tuple[str, float | None]] = []
     for row, start_s in enumerate(starts_s):
         if start_s is None:
             ends.append(("broken_clock", None))
         elif row not in ascending:
             ends.append(("time_runs_backwards", None))
+        elif at_start[start_s] > 1:
+            ends.append(("shared_start", None))
         elif row + 1 == len(starts_s):
             ends.append(("", None))
         elif row + 1 not in ascending:

@@ -7,30 +7,37 @@
 
 Words are spoken by eSpeak NG, or are recordings of yours: folders activates, negatives and
 backgrounds, or records of a manifest. They are divided into splits before anything is mixed. A clip
-depends on seed, split and its number alone. clips.json, with all options, is written last.
+depends on seed, split and its number alone. clips.json, with all options, is written last; a run
+that was stopped goes on where it was.
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
-from data_prepare.audio import encode_flac
 from data_prepare.command_line import run_command
 from data_prepare.files import atomic_path, canonical_json, write_json
-from data_prepare.trigger_word.clips import Clip, ClipMaker, ClipOptions
-from data_prepare.trigger_word.made import OPTIONS_NAME, SPOKEN_FOLDER, figures_of, is_made
+from data_prepare.prepared import clear_work, locked
+from data_prepare.trigger_word.clips import ClipMaker, ClipOptions
+from data_prepare.trigger_word.made import (
+    OPTIONS_NAME,
+    SPOKEN_FOLDER,
+    figures_of,
+    is_made,
+    make_room,
+)
 from data_prepare.trigger_word.spoken_words import NEGATIVES, speak_words
 from data_prepare.trigger_word.words import (
     SPLITS,
     ManifestRoles,
+    Word,
     divide,
+    fingerprint_words,
     words_of_folder,
     words_of_manifest,
 )
+from data_prepare.trigger_word.writing import mix_clips
 
 MANIFEST_NAME = "manifest.jsonl"
 _WHERE = "trigger_word_prepare"
@@ -149,9 +156,10 @@ def make_clips(  # noqa: PLR0913 - the options of the corpus, all by keyword
     FileNotFoundError
         If words are missing.
     ValueError
-        If options are wrong, a split lacks a role, or the folder holds clips of other options.
+        If options are wrong, a split lacks a role, or the folder holds clips of other options or
+        of recordings that have changed since.
     RuntimeError
-        If the speech library cannot be used.
+        If the speech library cannot be used, or another process works in the folder.
     """
     options = ClipOptions(
         rate_hz=rate_hz,
@@ -183,73 +191,50 @@ def make_clips(  # noqa: PLR0913 - the options of the corpus, all by keyword
         "test": test_where or {},
     }
     _check(counts, shares, sources=(words_folder, manifest), where=where)
+    is_spoken = not (manifest or words_folder)
     identity = {
         "words_folder": words_folder,
         "manifest": manifest,
         "where": where if manifest else None,
-        "spoken": spoken if not (manifest or words_folder) else None,
+        "spoken": spoken if is_spoken else None,
         "shares": shares,
         "num_clips": dict(counts),
         "clips": options.record(),
         "seed": seed,
     }
-    folder = Path(out_folder)
+
+    def recorded() -> list[Word]:
+        if manifest is not None:
+            return words_of_manifest(Path(manifest), ManifestRoles(**where))
+        return words_of_folder(Path(words_folder or ""))
+
+    folder, source = Path(out_folder), Path(manifest or words_folder or "")
+    is_there = not is_spoken and source.exists()
+    identity["fingerprint"] = fingerprint_words(recorded(), source) if is_there else None
     if is_made(folder, identity, overwrite=overwrite):
         return folder / MANIFEST_NAME
-    if manifest is not None:
-        words = words_of_manifest(Path(manifest), ManifestRoles(**where))
-    elif words_folder is not None:
-        words = words_of_folder(Path(words_folder))
-    else:
-        place = folder / SPOKEN_FOLDER
-        speak_words(place, **spoken, rate_hz=rate_hz, seed=seed, progress=progress)
-        words = words_of_folder(place)
-    words = divide(words, shares={s: shares[s] for s in shares if s in counts}, seed=seed)
-    makers = {
-        split: ClipMaker([w for w in words if w.split == split], options, split=split, seed=seed)
-        for split in counts
-    }
-    records = _mix(folder, makers, counts, num_jobs=num_jobs, progress=progress)
-    with atomic_path(folder / MANIFEST_NAME) as path:
-        path.write_bytes(b"".join(canonical_json(record) + b"\n" for record in records))
-    write_json(folder / OPTIONS_NAME, identity | {"made": figures_of(records, words)})
+    with locked(folder) as work:
+        if is_made(folder, identity, overwrite=overwrite):  # by another process, meanwhile
+            return folder / MANIFEST_NAME
+        words = [] if is_spoken else recorded()
+        make_room(folder, work, identity)
+        if is_spoken:
+            place = folder / SPOKEN_FOLDER
+            speak_words(place, work, **spoken, rate_hz=rate_hz, seed=seed, progress=progress)
+            words = words_of_folder(place)
+        words = divide(words, shares={s: shares[s] for s in shares if s in counts}, seed=seed)
+        makers = {
+            split: ClipMaker(
+                [w for w in words if w.split == split], options, split=split, seed=seed
+            )
+            for split in counts
+        }
+        records = mix_clips(folder, work, makers, counts, num_jobs=num_jobs, progress=progress)
+        with atomic_path(folder / MANIFEST_NAME) as path:
+            path.write_bytes(b"".join(canonical_json(record) + b"\n" for record in records))
+        write_json(folder / OPTIONS_NAME, identity | {"made": figures_of(records, words)})
+        clear_work(work)
     return folder / MANIFEST_NAME
-
-
-def _mix(
-    folder: Path,
-    makers: Mapping[str, ClipMaker],
-    counts: Mapping[str, int],
-    *,
-    num_jobs: int,
-    progress: bool,
-) -> list[dict[str, Any]]:
-    jobs = [(split, number) for split, count in counts.items() for number in range(count)]
-    for split in counts:
-        (folder / split).mkdir(parents=True, exist_ok=True)
-
-    def make(job: tuple[str, int]) -> dict[str, Any]:
-        return _write(folder, makers[job[0]], job[1])
-
-    with ThreadPoolExecutor(num_jobs) as pool:
-        made: Iterator[dict[str, Any]] = pool.map(make, jobs)
-        return list(tqdm(made, total=len(jobs), desc="mixing", unit="clip", disable=not progress))
-
-
-def _write(folder: Path, maker: ClipMaker, number: int) -> dict[str, Any]:
-    clip: Clip = maker.make(number)
-    name = f"{maker.split}-{number:06d}"
-    data = encode_flac(clip.samples, rate_hz=maker.options.rate_hz)
-    with atomic_path(folder / maker.split / f"{name}.flac") as path:
-        path.write_bytes(data)
-    return {
-        "id": name,
-        "path": f"{maker.split}/{name}.flac",
-        "text": "",
-        "split": maker.split,
-        "duration": maker.options.clip_s,
-        **clip.record(),
-    }
 
 
 def _pair(values: Sequence[float]) -> tuple[float, float] | None:

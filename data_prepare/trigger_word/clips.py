@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from data_prepare.trigger_word import mixing
 from data_prepare.trigger_word.mixing import Samples, Span
-from data_prepare.trigger_word.sounds import Sound, read_sound
+from data_prepare.trigger_word.sounds import Sound, read_sound, read_stretch
 from data_prepare.trigger_word.words import ROLES, Word
 
 _CACHED_WORDS = 4096
@@ -194,7 +194,7 @@ class ClipMaker:
         options = self.options
         rng = np.random.default_rng([self.seed, *self.split.encode(), number])
         noise = self._draw(rng, "background")
-        background = mixing.fit(self._load(noise).samples, options.num_samples, rng=rng)
+        background = read_stretch(noise, options.num_samples, rate_hz=options.rate_hz, rng=rng)
         foreground = np.zeros(options.num_samples, np.float32)
         occupied: list[Span] = []
         found: dict[str, list[tuple[str, Span]]] = {"trigger": [], "negative": []}

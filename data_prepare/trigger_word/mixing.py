@@ -115,29 +115,24 @@ def in_room(samples: Samples, *, decay_s: float, rate_hz: int, rng: np.random.Ge
     return np.asarray(heard, np.float32)
 
 
-def fit(samples: Samples, num_samples: int, *, rng: np.random.Generator) -> Samples:
-    """Return a stretch of a background that is as long as the clip, as a copy.
+def go_round(samples: Samples, num_samples: int, *, first: int) -> Samples:
+    """Return samples from a place on, again from the start where they end, as a copy.
 
     Arguments
     ---------
     samples : Samples
-        [S] the background; not empty.
+        [S] not empty.
     num_samples : int
         Wanted length.
-    rng : np.random.Generator
-        Draws where it begins; one that is too short goes round.
+    first : int
+        Where it begins.
 
     Returns
     -------
     ndarray
         [num_samples] float32.
     """
-    spare = len(samples) - num_samples
-    if spare >= 0:
-        first = int(rng.integers(0, spare + 1))
-        return samples[first : first + num_samples].copy()
-    first = int(rng.integers(0, len(samples)))
-    return np.resize(np.roll(samples, -first), num_samples).astype(np.float32)
+    return np.resize(np.roll(samples, -first), num_samples)
 
 
 def to_int16(samples: Samples, *, target_dbfs: float | None) -> tuple[NDArray[np.int16], int]:

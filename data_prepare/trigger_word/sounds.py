@@ -1,4 +1,4 @@
-"""Recordings as clips take them: cut, at a level, the word's place known, at another speed."""
+"""Recordings as clips take them: words cut, levelled, at another speed; a stretch of noise."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -43,7 +43,7 @@ def read_sound(
     is_among_noise: bool,
     word_dbfs: float | None,
 ) -> Sound:
-    """Read a word; noise is read as it is, whatever the options.
+    """Read a word.
 
     Arguments
     ---------
@@ -69,15 +69,7 @@ def read_sound(
         If the recording is empty.
     """
     with Recording(word.path) as recording:
-        whole = recording.read(start_s=0.0, end_s=recording.info.duration_s, rate_hz=rate_hz)
-    samples: Samples = whole.astype(np.float32) / np.float32(mixing.FULL_SCALE)
-    if not len(samples):
-        raise ValueError(
-            f"clips: {word.path} ({word.role} {word.id}) holds no samples; expected a "
-            "recording; take it out."
-        )
-    if word.role == "background":
-        return Sound(samples, 0, len(samples))
+        samples = _read(recording, 0, _length(recording, rate_hz), word=word, rate_hz=rate_hz)
     if trim_db is not None:
         first, stop = endpoints.loud_part(samples, below_db=trim_db, rate_hz=rate_hz)
         samples = samples[first:stop]
@@ -88,3 +80,54 @@ def read_sound(
     if word_dbfs is not None and np.isfinite(level):
         samples = samples * mixing.gain(word_dbfs - level)
     return Sound(samples, first, stop)
+
+
+def read_stretch(
+    noise: Word, num_samples: int, *, rate_hz: int, rng: np.random.Generator
+) -> Samples:
+    """Read a stretch of noise that is as long as a clip, and no more of it: it may last hours.
+
+    Arguments
+    ---------
+    noise : Word
+        What to read; one that is too short goes round.
+    num_samples : int
+        Wanted length at `rate_hz`.
+    rate_hz : int
+        Wanted sampling rate.
+    rng : np.random.Generator
+        Draws where the stretch begins.
+
+    Returns
+    -------
+    ndarray
+        [num_samples] float32. Where the rate is converted, a sample in a thousand is one step of 16
+        bits off what the recording converted as a whole has.
+
+    Raises
+    ------
+    ValueError
+        If there are no samples.
+    """
+    with Recording(noise.path) as recording:
+        length = _length(recording, rate_hz)
+        if length < num_samples:
+            samples = _read(recording, 0, length, word=noise, rate_hz=rate_hz)
+            return mixing.go_round(samples, num_samples, first=int(rng.integers(0, len(samples))))
+        first = int(rng.integers(0, length - num_samples + 1))
+        samples = _read(recording, first, first + num_samples, word=noise, rate_hz=rate_hz)
+    return mixing.go_round(samples, num_samples, first=0)  # a header may promise too much
+
+
+def _length(recording: Recording, rate_hz: int) -> int:
+    return round(recording.info.duration_s * rate_hz)
+
+
+def _read(recording: Recording, first: int, last: int, *, word: Word, rate_hz: int) -> Samples:
+    found = recording.read(start_s=first / rate_hz, end_s=last / rate_hz, rate_hz=rate_hz)
+    if not len(found):
+        raise ValueError(
+            f"clips: {word.path} ({word.role} {word.id}) holds no samples from "
+            f"{first / rate_hz:.3f} s on; expected a recording; take it out."
+        )
+    return found.astype(np.float32) / np.float32(mixing.FULL_SCALE)

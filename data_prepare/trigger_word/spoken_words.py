@@ -4,6 +4,7 @@ Every split has voices and noise of its own. Layout: <split>/activates/<voice>-<
 <split>/negatives/..., <split>/backgrounds/<number>.flac; the same options give the same bytes.
 """
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ _HUM_HZ = (50.0, 60.0)
 
 def speak_words(
     folder: Path,
+    work: Path,
     *,
     trigger: str,
     negatives: Sequence[str],
@@ -39,12 +41,14 @@ def speak_words(
     seed: int,
     progress: bool = True,
 ) -> None:
-    """Speak every word with every voice, and make noise.
+    """Speak every word with every voice, and make noise, or find it done.
 
     Arguments
     ---------
     folder : Path
-        Where the recordings go; made if needed.
+        Where the recordings go; it appears when all are there.
+    work : Path
+        Folder on the same file system for what is not finished.
     trigger : str
         The trigger, in lower case as it is said.
     negatives : Sequence[str]
@@ -63,6 +67,10 @@ def speak_words(
     RuntimeError
         If the speech library cannot be used.
     """
+    if folder.is_dir():
+        return
+    new = work / folder.name
+    shutil.rmtree(new, ignore_errors=True)
     jobs = [(split, number) for split, count in voices.items() for number in range(count)]
     with SpeakingProcess() as process:
         for split, number in tqdm(jobs, desc="speaking", unit="voice", disable=not progress):
@@ -73,10 +81,11 @@ def speak_words(
             for text, samples in zip(texts, spoken, strict=True):
                 role = "trigger" if text == trigger else "negative"
                 name = f"{number:04d}-{text.replace(' ', '_')}.flac"
-                path = folder / split / FOLDERS[role] / name
+                path = new / split / FOLDERS[role] / name
                 _write(path, render(samples, voice, rate_hz=rate_hz), rate_hz=rate_hz)
-            path = folder / split / FOLDERS["background"] / f"{number:04d}.flac"
+            path = new / split / FOLDERS["background"] / f"{number:04d}.flac"
             _write(path, room_noise(rng, rate_hz=rate_hz), rate_hz=rate_hz)
+    new.rename(folder)
 
 
 def room_noise(rng: np.random.Generator, *, rate_hz: int) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from data_prepare.manifest_rows import Where, as_text, read_records
 from data_prepare.scan import stable_hash
+from data_prepare.sources import fingerprint_files
 
 ROLES = ("trigger", "negative", "background")
 SPLITS = ("train", "valid", "test")
@@ -149,6 +150,37 @@ def words_of_folder(folder: Path) -> list[Word]:
                 if path.suffix.lower() in _SUFFIXES
             ]
     return words
+
+
+def fingerprint_words(words: Sequence[Word], source: Path) -> str:
+    """Return a digest that changes when a recording, or the manifest that names it, does.
+
+    Arguments
+    ---------
+    words : Sequence[Word]
+        All words.
+    source : Path
+        The folder or the manifest that they are from.
+
+    Returns
+    -------
+    str
+        SHA-256 in hexadecimal digits over names, sizes and times of change.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a recording is missing.
+    """
+    is_manifest = source.is_file()
+    paths = {word.path for word in words} | ({source} if is_manifest else set())
+    try:
+        return fingerprint_files(paths, root=source.parent if is_manifest else source)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{_WHERE}: no file {error.filename}; expected the recordings that {source} names; "
+            "bring it back, or take it out of the manifest."
+        ) from error
 
 
 def divide(words: Sequence[Word], *, shares: Mapping[str, float], seed: int) -> list[Word]:

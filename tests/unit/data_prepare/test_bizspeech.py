@@ -84,12 +84,14 @@ def test_bizspeech_dirty_rows_are_rejected_with_reason(tmp_path):
         ("Another session name.", "00:00:18.3"),
         ("The recording ends within.", "00:00:20"),
         ("The recording has ended.", "00:00:23"),
+        ("Two rows claim this place.", "00:00:25"),
+        ("Both begin here.", "00:00:25"),
     ]
     rows = [
         (str(n), text, time, "a", "break" if "session" in text else "q-and-a")
         for n, (text, time) in enumerate(texts_and_times)
     ]
-    rows += [("0", "An id for the second time.", "00:00:24", "a", "q-and-a")]
+    rows += [("0", "An id for the second time.", "00:00:27", "a", "q-and-a")]
     write_call(raw, "e0", rows=rows, num_rows=11, row_s=2.0)
     write_metadata(raw, {"e0": True})
     kept, reasons, summary = prepare(raw, tmp_path / "out")
@@ -106,6 +108,8 @@ def test_bizspeech_dirty_rows_are_rejected_with_reason(tmp_path):
         "e0-10": "unknown_session",
         "e0-11": "beyond_recording",
         "e0-12": "beyond_recording",
+        "e0-13": "shared_start",
+        "e0-14": "shared_start",
     }
     assert sum(summary["rejected"].values()) + 3 == len(rows)
 

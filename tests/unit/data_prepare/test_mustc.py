@@ -1,6 +1,7 @@
 """MuST-C from both of its trees, on tones: ids, times, filters, notes, faults."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -21,6 +22,7 @@ from tests.unit.data_prepare.raw_corpora import (
 )
 
 QUIET = {"progress": False}
+ID = "tst-COMMON_ted_1_0"
 SEGMENTS = {
     "train": [  # wav, offset, duration, English, German; not in the order of offsets
         ("ted_1.wav", 1.5, 0.5, "The second one.", "Der zweite Satz."),
@@ -142,6 +144,63 @@ def test_mustc_manifest_and_shards_agree(tmp_path):
             sorted(texts(f), key=lambda row: row["id"]) for f in (folder, through.splits[split])
         )
         assert one == two
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_mustc_manifest_training_recordings_absent_stops(tmp_path):
+    raw = write_mustc(tmp_path / "en-de")
+    shutil.rmtree(raw / "data/train/wav")
+    path = tmp_path / "m.jsonl"
+    with pytest.raises(ValueError, match=r"3 of 7 utterances .* missing_recording 3;"):
+        write_manifest(raw, path)
+    assert not path.exists()
+    assert {line["reason"] for line in lines_of(tmp_path / "m.rejected.jsonl")} == {
+        "missing_recording"
+    }
+    write_manifest(raw, path, max_rejected_share=0.5)
+    assert {line["split"] for line in lines_of(path)} == {"valid", "test", "tst-HE"}
+
+
+def test_mustc_manifest_counts_what_is_left_out_by_reason(tmp_path, caplog):
+    raw = write_mustc(tmp_path / "en-de")
+    with caplog.at_level("INFO"):
+        write_manifest(raw, tmp_path / "m.jsonl", max_frames=90)
+    assert "6 utterances; rejected: {}; left out: {'too_many_frames': 1}" in caplog.text
+
+
+@pytest.mark.parametrize("overhang_s", [0.05, 0.2])
+def test_mustc_overhang_is_cut_where_a_split_is_scored(tmp_path, overhang_s):
+    rows = [("ted_1.wav", 2.0, 0.5 + overhang_s, "to the close", "bis zum Schluss")]
+    raw = write_mustc(tmp_path / "en-de", {"train": SEGMENTS["train"], "tst-COMMON": rows})
+    (line,) = [u for u in lines_of(write_manifest(raw, tmp_path / "m.jsonl")) if u["id"] == ID]
+    assert (line["start"], line["end"], line["n_frames"]) == (2.0, 2.5, 48)
+    corpus = prepare_mustc(raw, tmp_path / "out", **QUIET)
+    assert ShardIndex.load(corpus.splits["test"]).utterances["num_samples"].tolist() == [8000]
+
+
+def test_mustc_overhang_in_training_is_rejected(tmp_path):
+    rows = [*SEGMENTS["train"], ("ted_1.wav", 2.0, 0.7, "beyond", "dahinter")]
+    raw = write_mustc(tmp_path / "en-de", SEGMENTS | {"train": rows})
+    prepare_mustc(raw, tmp_path / "out", **QUIET)
+    assert rejected(tmp_path / "out") == {"ted_1_2": "beyond_recording"}
+
+
+def test_mustc_scored_split_that_loses_segments_is_an_error(tmp_path):
+    rows = [*SEGMENTS["tst-COMMON"], ("ted_5.wav", 2.5, 0.5, "beyond", "dahinter")]
+    raw = write_mustc(tmp_path / "en-de", SEGMENTS | {"tst-COMMON": rows})
+    (raw / "data/dev/wav/ted_3.wav").unlink()
+    fault = r"2 of 5 segments of dev, tst-COMMON, tst-HE .*missing_recording 1, beyond_recording 1"
+    with pytest.raises(ValueError, match=fault):
+        write_manifest(raw, tmp_path / "m.jsonl")
+    with pytest.raises(ValueError, match=fault):
+        prepare_mustc(raw, tmp_path / "out", **QUIET)
+    options = {"allow_incomplete": True, "max_rejected_share": 0.5}
+    assert len(lines_of(write_manifest(raw, tmp_path / "m.jsonl", **options))) == 6
+    corpus = prepare_mustc(raw, tmp_path / "out", **options, **QUIET)
+    assert prepare_mustc(raw, tmp_path / "out", **QUIET).splits == corpus.splits
 
 
 def test_mustc_notes_reach_the_batch(tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from data_prepare.prepared import locked
 from data_prepare.synthetic.dirt import EVENT_KINDS, ROW_KINDS
 from data_prepare.synthetic_prepare import build_parser, main, prepare_synthetic
 
@@ -175,6 +176,15 @@ def test_prepare_synthetic_stopped_run_goes_on_to_the_same_bytes(
     assert not (tmp_path / "synthetic.json").exists()
     prepare_synthetic(tmp_path, **MINUTE)
     assert digests(tmp_path) == digests(corpora["bizspeech"].parent)
+
+
+def test_prepare_synthetic_second_process_is_told_of_the_first(tmp_path: Path) -> None:
+    with (
+        locked(tmp_path),
+        pytest.raises(RuntimeError, match="another process prepares into this folder"),
+    ):
+        prepare_synthetic(tmp_path, **MINUTE)
+    assert not (tmp_path / ".synthetic_work").exists()
 
 
 def test_prepare_synthetic_lost_corpus_is_made_again(

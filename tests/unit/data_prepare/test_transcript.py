@@ -79,7 +79,7 @@ def test_read_rows_header_lacks_columns_raises(tmp_path):
 
 
 def test_find_ends_next_row_ends_a_row():
-    assert find_ends([0.0, 2.0, 2.0, 5.0]) == [("", 2.0), ("", 2.0), ("", 5.0), ("", None)]
+    assert find_ends([0.0, 2.0, 3.5, 5.0]) == [("", 2.0), ("", 3.5), ("", 5.0), ("", None)]
     assert find_ends([]) == []
 
 
@@ -127,5 +127,36 @@ def test_find_ends_last_row_backwards_leaves_the_one_before_without_end():
     assert reasons_of([0.0, 3.0, 4.0, 5.0, 2.0])[3:] == ["unknown_end", "time_runs_backwards"]
 
 
-def test_find_ends_same_start_twice_is_no_fault():
-    assert reasons_of([1.0, 1.0, 1.0, 1.0]) == [""] * 4
+def test_find_ends_rows_that_start_together_are_all_rejected():
+    assert find_ends([60.0, 65.0, 65.0, 69.0, 75.0]) == [
+        ("", 65.0),
+        ("shared_start", None),
+        ("shared_start", None),
+        ("", 75.0),
+        ("", None),
+    ]
+    assert reasons_of([1.0, 1.0, 1.0]) == ["shared_start"] * 3
+
+
+def test_find_ends_rows_that_start_together_around_a_bad_row_are_rejected():
+    assert reasons_of([65.0, None, 65.0, 69.0]) == [
+        "shared_start",
+        "broken_clock",
+        "shared_start",
+        "",
+    ]
+    assert reasons_of([60.0, 65.0, 3.0, 65.0, 69.0])[1:4] == [
+        "shared_start",
+        "time_runs_backwards",
+        "shared_start",
+    ]
+
+
+def test_find_ends_start_of_a_row_out_of_order_is_not_shared():
+    assert reasons_of([10.0, 20.0, 30.0, 10.0, 40.0]) == [
+        "",
+        "",
+        "unknown_end",
+        "time_runs_backwards",
+        "",
+    ]

@@ -1,6 +1,9 @@
 """Clips on disk, and the shards that are made of them."""
 
 import json
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +11,9 @@ import soundfile
 
 from data_prepare.index import ShardIndex
 from data_prepare.manifest import prepare_manifest
+from data_prepare.prepared import locked
 from data_prepare.reading import ShardReader
+from data_prepare.trigger_word.clips import ClipMaker
 from data_prepare.trigger_word_prepare import make_clips
 from tests.unit.data_prepare.raw_corpora import leave_out_plot
 from tests.unit.data_prepare.trigger_word.sweeps import RATE_HZ, write_words
@@ -89,11 +94,89 @@ def test_second_run_does_nothing_and_other_options_are_refused(clips, words):
     assert contents(clips.parent) != before
 
 
+def test_changed_recordings_are_refused_and_absent_ones_are_not_missed(tmp_path):
+    words = write_words(tmp_path / "words")
+    clips = make_clips(tmp_path / "clips", words_folder=str(words), **OPTIONS)
+    shutil.copy(words / "activates/0.wav", words / "activates/1.wav")
+    with pytest.raises(ValueError, match=r"other options \(fingerprint was '.*', now '"):
+        make_clips(clips.parent, words_folder=str(words), **OPTIONS)
+    shutil.rmtree(words)
+    assert make_clips(clips.parent, words_folder=str(words), **OPTIONS) == clips
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        make_clips(tmp_path / "other", words_folder=str(words), **OPTIONS)
+
+
+def test_recording_that_a_manifest_names_is_missing(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"id": "a", "path": "a.wav", "kind": "trigger"}\n')
+    where = {"trigger_where": {"kind": "trigger"}, "background_where": {"kind": "noise"}}
+    with pytest.raises(FileNotFoundError, match=r"no file .*a\.wav; expected the recordings"):
+        make_clips(tmp_path / "clips", manifest=str(path), **where, **OPTIONS)
+
+
+def test_clips_that_tell_nothing_of_their_recordings_are_made_anew(clips, words, caplog):
+    before = contents(clips.parent)
+    path = clips.parent / "clips.json"
+    old = json.loads(path.read_text())
+    del old["fingerprint"]
+    path.write_text(json.dumps(old))
+    make_clips(clips.parent, words_folder=words, **OPTIONS)
+    assert "mixed anew" in caplog.text
+    assert contents(clips.parent) == before
+
+
+def test_stopped_run_goes_on_to_the_same_bytes(clips, words, tmp_path, monkeypatch):
+    make = ClipMaker.make
+
+    def stop(self, number):
+        if self.split != "train":
+            raise OSError("disk full")
+        return make(self, number)
+
+    folder = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr(ClipMaker, "make", stop)
+        with pytest.raises(OSError, match="disk full"):
+            make_clips(folder, words_folder=words, **OPTIONS)
+    assert not (folder / "clips.json").exists()
+    (folder / "train/train-000003.flac.tmp-killed").touch()
+    kept = {path: path.stat().st_mtime_ns for path in folder.rglob("*.flac")}
+    assert len(kept) == 6
+    with pytest.raises(ValueError, match=r"\.begun tells of other options \(seed was 0, now 1"):
+        make_clips(folder, words_folder=words, seed=1, **OPTIONS)
+    make_clips(folder, words_folder=words, **OPTIONS)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert contents(folder) == contents(clips.parent)
+
+
+def test_killed_run_goes_on_to_the_same_bytes(clips, words, tmp_path):
+    code = (
+        "import os, sys, json; from data_prepare.trigger_word import writing;"
+        "from data_prepare.trigger_word_prepare import make_clips; write = writing.write_json;"
+        "writing.write_json = lambda path, value:"
+        " os._exit(9) if '-000004' in path.name else write(path, value);"
+        "make_clips(sys.argv[1], words_folder=sys.argv[2], **json.loads(sys.argv[3]))"
+    )
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-c", code, str(folder), words, json.dumps(OPTIONS)]
+    assert subprocess.run(command, check=False).returncode == 9
+    make_clips(folder, words_folder=words, **OPTIONS)
+    assert contents(folder) == contents(clips.parent)
+
+
+def test_second_process_is_told_of_the_first(clips, words):
+    with locked(clips.parent):
+        assert make_clips(clips.parent, words_folder=words, **OPTIONS) == clips
+        with pytest.raises(RuntimeError, match="another process prepares into this folder"):
+            make_clips(clips.parent, words_folder=words, seed=1, overwrite=True, **OPTIONS)
+    assert clips.is_file()
+
+
 def test_folder_of_somebody_else_is_left_alone(words, tmp_path):
     (tmp_path / "train").mkdir()
     with pytest.raises(ValueError, match="not made here"):
         make_clips(tmp_path, words_folder=words, **OPTIONS)
-    assert (tmp_path / "train").is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["train"]
 
 
 def test_options_tell_all_faults(tmp_path):

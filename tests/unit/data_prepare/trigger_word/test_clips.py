@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prepare.trigger_word import mixing
+from data_prepare.trigger_word import clips, mixing
 from data_prepare.trigger_word.clips import ClipMaker, ClipOptions
 from data_prepare.trigger_word.words import words_of_folder
 from tests.unit.data_prepare.trigger_word.sweeps import RATE_HZ, buzz, write_words
@@ -28,6 +28,15 @@ def test_clip_depends_on_seed_split_and_number_alone(words):
     others = [maker(words).make(4), maker(words, seed=1).make(3), maker(words, split="x").make(3)]
     for other in others:
         assert not np.array_equal(other.samples, late.samples)
+
+
+def test_clip_keeps_words_and_no_noise_in_memory(words, monkeypatch):
+    read, found = clips.read_sound, []
+    monkeypatch.setattr(clips, "read_sound", lambda w, **k: found.append(w.role) or read(w, **k))
+    own = maker(words)
+    for number in (*range(20), *range(20)):
+        own.make(number)
+    assert sorted(found) == ["negative"] * 3 + ["trigger"] * 3
 
 
 def test_clip_level_is_met_unless_clipped(words):

@@ -65,12 +65,10 @@ def test_to_int16_meets_the_level_and_counts_what_is_clipped():
 
 
 @pytest.mark.parametrize("num", [50, 100, 333])
-def test_fit_gives_the_length_from_a_stretch_or_round_and_round(num):
+def test_go_round_gives_the_length_round_and_round(num):
     source = np.arange(100, dtype=np.float32)
-    found = mixing.fit(source, num, rng=np.random.default_rng(1))
-    steps = np.diff(found)
-    assert len(found) == num
-    assert set(steps.tolist()) <= {1.0, -99.0}
+    found = mixing.go_round(source, num, first=30)
+    np.testing.assert_array_equal(found, (np.arange(num) + 30) % 100)
     found[:] = -1
     assert source[0] == 0
 
