@@ -48,7 +48,7 @@ class UpdateLock:
 
 
 class Pusher:
-    """Wraps a Brain's update: `optimizers_step` and `apply_update` of the object.
+    """Wraps `on_fit_batch_start`, `optimizers_step` and `apply_update` of a Brain.
 
     The step is the optimizer's own, in place on the shared parameters: it adds to what the others
     have written meanwhile, and never puts back what it has read.
@@ -85,6 +85,7 @@ class Pusher:
         self.num_pending = 0
         self._num_utterances = 0
         self._seen = 0
+        self._has_read = False  # parameters, for the group under way
         self._was_applied = False
         self._rates_version = 0
         self._local: LocalCopy | None = None
@@ -96,7 +97,9 @@ class Pusher:
                 share_state=options.share_state,
             )
         warm_up(brain.optimizers_dict.values())
+        self._start_batch = brain.on_fit_batch_start
         self._step_optimizers, self._apply = brain.optimizers_step, brain.apply_update
+        brain.on_fit_batch_start = self.on_fit_batch_start
         brain.optimizers_step, brain.apply_update = self.optimizers_step, self.apply_update
 
     def _attach(self) -> None:
@@ -120,14 +123,20 @@ class Pusher:
         """Refuse parameters that have left their place."""
         (self._local or self.shared).check(self.brain.modules, when=when)
 
-    def note_batch(self, batch: Any) -> None:
-        """Note a micro-batch before its forward pass, the moment at which parameters are read."""
-        if self.num_pending == 0:
+    def note_item(self) -> None:
+        """Note that an item is trained on; the group that it joins counts it, applied or not."""
+        self.num_pending += 1
+
+    def on_fit_batch_start(self, batch: Any, should_step: bool) -> None:
+        """Note the moment at which a group's parameters are read, then do the Brain's own."""
+        if not self._has_read:
+            self._has_read = True
             self._seen = self.counters.total_updates
+            self.brain.optimizer_step = self._seen * self.counters.num_nodes
             if self._local is not None:
                 self._local.pull()
-        self.num_pending += 1
         self._num_utterances += len(getattr(batch, "id", None) or ())
+        self._start_batch(batch, should_step)
 
     def optimizers_step(self) -> None:
         """Do the Brain's `optimizers_step` at the global number of updates."""
@@ -175,6 +184,7 @@ class Pusher:
         counts[BATCHES] += self.num_pending
         counts[UTTERANCES] += self._num_utterances
         self.num_pending = self._num_utterances = 0
+        self._has_read = False
 
     def note_report(self, report: Any) -> None:
         """Note the gradient norm of an update."""

@@ -180,7 +180,7 @@ class Worker:
             batch.ends_epoch = True
         self.brain.step += 1
         self.brain.epoch_is_open = not item.ends_epoch
-        self._pusher.note_batch(batch)
+        self._pusher.note_item()
         self.brain.fit_batch(batch)
         self.start.counters.counts[self.start.number, COMPUTED] += 1
 
