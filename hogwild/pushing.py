@@ -86,7 +86,6 @@ class Pusher:
         self._num_utterances = 0
         self._seen = 0
         self._has_read = False  # parameters, for the group under way
-        self._was_applied = False
         self._rates_version = 0
         self._local: LocalCopy | None = None
         self._attach()
@@ -142,12 +141,11 @@ class Pusher:
         """Do the Brain's `optimizers_step` at the global number of updates."""
         self.brain.optimizer_step = self.counters.total_updates * self.counters.num_nodes
         self._take_rates()
-        self._was_applied = False
+        num_skipped = self.brain.nonfinite.num_skipped
         self._step_optimizers()
         counts = self.counters.counts[self.worker]
-        if not self._was_applied:
-            counts[SKIPPED] += 1
-            self._count_items()
+        counts[SKIPPED] += self.brain.nonfinite.num_skipped - num_skipped
+        self._end_group(num_utterances=0)  # nothing is left of one that was applied
         self.counters.set_epoch_sums(self.worker, self.epoch, self.brain.train_sums)
         if self.worker == 0:
             self.shared.push_buffers(self.brain.modules)
@@ -166,7 +164,6 @@ class Pusher:
         counts[UPDATES] += 1
         counts[STALENESS] += staleness
         self.counters.staleness[self.worker, min(staleness, 64)] += 1
-        self._was_applied = True
         if not self.has_own_states:
             self.shared.states.adopt(self.brain.optimizers_dict, self.worker)
 
@@ -176,13 +173,14 @@ class Pusher:
             self._apply(optimizers)
             if self._local is not None:
                 self._local.push()
-            self._count_items()  # at once: a death from here on repeats nothing
+            # At once: a death from here on repeats nothing.
+            self._end_group(num_utterances=self._num_utterances)
 
-    def _count_items(self) -> None:
+    def _end_group(self, *, num_utterances: int) -> None:
         counts = self.counters.counts[self.worker]
         counts[ITEMS] += self.num_pending
         counts[BATCHES] += self.num_pending
-        counts[UTTERANCES] += self._num_utterances
+        counts[UTTERANCES] += num_utterances
         self.num_pending = self._num_utterances = 0
         self._has_read = False
 

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from hogwild.counters import Counters
+from hogwild.counters import SKIPPED, UTTERANCES, Counters
 from hogwild.options import HogwildOptions
 from hogwild.pushing import Pusher
 from hogwild.shared import SharedModel
@@ -131,3 +131,14 @@ def test_forward_pass_knows_the_updates_of_the_run():
         one.fit_batch(pair.batches[number])
         pair.push_by_other(1)
     assert seen == [2 * 7, 2 * 9, 2 * 11]
+
+
+def test_utterances_and_skipped_updates_are_counted_as_by_the_plain_trainer():
+    pair, plain = Pair(), Pair.make_brain(None)
+    batches = make_batches([4, 0, 3, 5])  # the second has no unit
+    batches[2].x[:] = torch.nan
+    for brain in (plain, pair.brains[0]):
+        for batch in batches:
+            brain.fit_batch(batch)
+    counted = [pair.counters.total(column) for column in (UTTERANCES, SKIPPED)]
+    assert counted == [plain.num_utterances, plain.nonfinite.num_skipped] == [4 + 5, 1]
