@@ -64,6 +64,11 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
     -------
     dict of str to Any
         Figures of the workers since the run began, also if there was nothing left to do.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint does not fit the data, or is the plain trainer's from mid-epoch.
     """
     nodes = Nodes(brain.options.distributed_timeout_s)
     state = HogwildState(plan_id, nodes)
@@ -71,6 +76,7 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
         brain.checkpointer.add_recoverable("hogwild", state, optional_load=True)
     brain._wrap_distributed = lambda: None  # several nodes average, they do not wait (DDP)
     brain.on_fit_start()
+    _refuse_open_epoch(brain, state)
     part = (nodes.rank, nodes.size)
     items = EpochItems(batches.num_batches, batches_per_epoch=batches_per_epoch, part=part)
     with ended_by_sigterm(), Session(brain, options, items, state=state) as session:
@@ -79,3 +85,13 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
         session.begin(factory, arguments())
         session.run(epochs, valid_set)
         return session.figures()
+
+
+def _refuse_open_epoch(brain: Any, state: HogwildState) -> None:
+    # It does not tell the workers which batches of the epoch it has used.
+    if state.loaded is None and brain.step:
+        raise ValueError(
+            f"hogwild: the checkpoint is the plain trainer's, {brain.step} batches after an "
+            "epoch's beginning; expected one from an epoch's end, as workers would train on these "
+            "batches again; finish the epoch with train.py, or start in a new output folder."
+        )

@@ -114,6 +114,14 @@ def test_plain_trainers_checkpoint_goes_on_with_workers(tmp_path):
     assert torch.equal(weights(ran), weights(straight))
 
 
+def test_plain_trainers_checkpoint_from_mid_epoch_is_refused(tmp_path):
+    toy = Toy({"hparams": {"max_updates": 15}})
+    plain, counter = toy.make(tmp_path, 2)
+    plain.fit(counter, ToyLoader(toy.batches().batches), ToyLoader(make_batches([4, 3])))
+    with pytest.raises(ValueError, match=r"plain trainer's, 4 batches after[^$]*with train\.py"):
+        train(Toy(), folder=tmp_path, epochs=2)
+
+
 def test_other_plan_is_refused(tmp_path):
     count(Task(6), folder=tmp_path, epochs=1, plan_id="a", valid=[Numbered(0, ["valid"])])
     with pytest.raises(ValueError, match="of the plan a, now it is b"):
