@@ -50,7 +50,8 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
     batches_per_epoch : int | None
         Length of a nominal epoch, in batches of all workers together.
     plan_id : str
-        Names the data and their order; a checkpoint of another one is refused.
+        Names the data and their order; a checkpoint of another one, or of another
+        `batches_per_epoch`, is refused.
     on_epoch : Callable[[dict[str, Any]], None] | None
         Called with figures of the workers when an epoch is complete.
     on_progress : Callable[[dict[str, float]], None] | None
@@ -71,6 +72,8 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
         If the checkpoint does not fit the data, or is the plain trainer's from mid-epoch.
     """
     nodes = Nodes(brain.options.distributed_timeout_s)
+    if batches_per_epoch is not None:  # it decides where an epoch begins
+        plan_id = f"{plan_id}, {batches_per_epoch} batches an epoch"
     state = HogwildState(plan_id, nodes)
     if brain.checkpointer is not None:
         brain.checkpointer.add_recoverable("hogwild", state, optional_load=True)

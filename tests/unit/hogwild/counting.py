@@ -202,6 +202,7 @@ def count(
     It is interrupted, as by Ctrl-C, after the first call of the Brain's method of that name.
     """
     hparams, plan_id = options.pop("hparams", {}), options.pop("plan_id", "")
+    batches_per_epoch = options.pop("batches_per_epoch", None)
     hparams = {**hparams, "run_opts": options.pop("run_opts", None)}
     brain, epoch_counter = make_counter(task, folder=folder, epochs=epochs, **hparams)
     if interrupt_after is not None:
@@ -217,6 +218,7 @@ def count(
         epochs=epoch_counter,
         valid_set=valid,
         plan_id=plan_id,
+        batches_per_epoch=batches_per_epoch,
         on_epoch=figures.append,
     )
     return brain, figures
