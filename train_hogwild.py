@@ -24,7 +24,7 @@ from recipes.common.brain import StampedeBrain
 from recipes.common.distributed import distributed_session
 from recipes.common.experiment import save_experiment
 from recipes.common.faults import plain_faults
-from recipes.common.hparams import load_run
+from recipes.common.hparams import Run, load_run
 from recipes.common.report import Stopwatch
 from recipes.common.rng import rng_state, seed_streams, set_rng_state
 from recipes.common.run_log import RunLog
@@ -32,10 +32,10 @@ from recipes.common.stop_file import StopFile
 
 
 def make_trainee(
-    worker: int, argv: Sequence[str], prepared: Corpus, statistics: asynchronous.Statistics
+    worker: int, run: Run, prepared: Corpus, statistics: asynchronous.Statistics
 ) -> Trainee:
-    """Build a worker's Brain and data as this command line says; called in the worker."""
-    run = load_run(argv)
+    """Build a worker's Brain and data as the parent's, also days later; called in the worker."""
+    run = run.with_objects()
     hparams = run.hparams
     hparams["checkpointer"] = None
     run_opts = asynchronous.worker_options(run.run_opts, worker, hparams["hogwild"].access)
@@ -54,22 +54,17 @@ def train_loader(hparams: Mapping[str, Any], prepared: Corpus, transforms: Any) 
     return hparams["train_loader"](folder, transforms=transforms, num_workers=0)
 
 
-def train(
-    argv: Sequence[str],
-    hparams: Mapping[str, Any],
-    brain: StampedeBrain,
-    *,
-    prepared: Corpus,
-    transforms: Any,
-) -> dict[str, Any]:
+def train(run: Run, brain: StampedeBrain, *, prepared: Corpus, transforms: Any) -> dict[str, Any]:
     """Train, or go on from the last checkpoint; return figures of data and workers."""
+    hparams = run.hparams
     data = train_loader(hparams, prepared, transforms)
     valid = prepared.split(hparams["corpus"]["valid_split"])
     figures = asynchronous.WorkerFigures(brain)
 
     def arguments() -> tuple[Any, ...]:
         num_batches = hparams["statistics_batches"]
-        return [*argv], prepared, asynchronous.fix_statistics(brain, data, num_batches=num_batches)
+        statistics = asynchronous.fix_statistics(brain, data, num_batches=num_batches)
+        return run.without_objects(), prepared, statistics
 
     found = fit(
         brain,
@@ -110,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
         watch.lap("prepare")
         more = {}
         if not hparams["test_only"]:
-            more = train(argv, hparams, brain, prepared=prepared, transforms=transforms)
+            more = train(run, brain, prepared=prepared, transforms=transforms)
         watch.lap("train")
         results = job.evaluate(hparams, brain, tests=tests, transforms=transforms)
         watch.lap("test")

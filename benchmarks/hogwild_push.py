@@ -66,7 +66,7 @@ def prepared_update(size: int, options: dict[str, Any] | None) -> tuple[int, Cal
     batch = task.fetch(0)
 
     def update() -> None:
-        pusher.note_batch(batch)
+        pusher.on_fit_batch_start(batch, True)
         brain.apply_update(optimizers)
 
     return parameters, update

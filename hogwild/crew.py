@@ -12,6 +12,7 @@ from typing import Any
 from hogwild.groups import Groups
 from hogwild.options import HogwildOptions
 from hogwild.worker import WorkerStart, work
+from hogwild.worker_log import log_again
 
 GRACE_S = 5.0
 PRELOADED = ("torch", "torch._dynamo", "speechbrain", "hogwild.worker")
@@ -72,11 +73,15 @@ class Member:
             return
 
     def heard(self) -> list[tuple[str, Any]]:
-        """Return the messages that have come."""
+        """Return the messages that have come; what the worker logs is logged here."""
         messages = []
         try:
             while self.pipe.poll():
-                messages.append(self.pipe.recv())
+                kind, content = self.pipe.recv()
+                if kind == "log":
+                    log_again(self.number, content)
+                else:
+                    messages.append((kind, content))
         except (EOFError, OSError):  # it died: its sentinel tells
             pass
         return messages
@@ -211,4 +216,5 @@ class Crew:
             member.process.kill()
         for member in begun:
             member.process.join()
+            member.heard()  # its last warnings
             member.pipe.close()

@@ -16,7 +16,7 @@ class Inbox:
     """Messages of the parent in order; a batch is read before it is given out.
 
     Kinds: ("item", (Item, batch, when its reading began)), ("flush", None), ("wake", None),
-    ("failed", exception).
+    ("log", None), ("failed", exception).
     If the parent is gone, the process ends.
 
     Arguments
@@ -38,6 +38,10 @@ class Inbox:
     def num_waiting(self) -> int:
         """Messages that :meth:`get` returns without waiting."""
         return self._queue.qsize()
+
+    def put(self, kind: str) -> None:
+        """Add a message without content; any thread may call it."""
+        self._queue.put((kind, None))
 
     def get(self) -> tuple[str, Any]:
         """Wait for the next message."""
@@ -63,7 +67,7 @@ class Inbox:
                 self._queue.put(("item", (item, batch, began_s)))
         elif kind == "ask":
             self.asked = content
-            self._queue.put(("wake", None))
+            self.put("wake")
         elif kind == "go":
             self.may_go.set()
         else:

@@ -50,7 +50,8 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
     batches_per_epoch : int | None
         Length of a nominal epoch, in batches of all workers together.
     plan_id : str
-        Names the data and their order; a checkpoint of another one is refused.
+        Names the data and their order; a checkpoint of another one, or of another
+        `batches_per_epoch`, is refused.
     on_epoch : Callable[[dict[str, Any]], None] | None
         Called with figures of the workers when an epoch is complete.
     on_progress : Callable[[dict[str, float]], None] | None
@@ -64,13 +65,21 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
     -------
     dict of str to Any
         Figures of the workers since the run began, also if there was nothing left to do.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint does not fit the data, or is the plain trainer's from mid-epoch.
     """
     nodes = Nodes(brain.options.distributed_timeout_s)
+    if batches_per_epoch is not None:  # it decides where an epoch begins
+        plan_id = f"{plan_id}, {batches_per_epoch} batches an epoch"
     state = HogwildState(plan_id, nodes)
     if brain.checkpointer is not None:
         brain.checkpointer.add_recoverable("hogwild", state, optional_load=True)
     brain._wrap_distributed = lambda: None  # several nodes average, they do not wait (DDP)
     brain.on_fit_start()
+    _refuse_open_epoch(brain, state)
     part = (nodes.rank, nodes.size)
     items = EpochItems(batches.num_batches, batches_per_epoch=batches_per_epoch, part=part)
     with ended_by_sigterm(), Session(brain, options, items, state=state) as session:
@@ -79,3 +88,13 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
         session.begin(factory, arguments())
         session.run(epochs, valid_set)
         return session.figures()
+
+
+def _refuse_open_epoch(brain: Any, state: HogwildState) -> None:
+    # It does not tell the workers which batches of the epoch it has used.
+    if state.loaded is None and brain.step:
+        raise ValueError(
+            f"hogwild: the checkpoint is the plain trainer's, {brain.step} batches after an "
+            "epoch's beginning; expected one from an epoch's end, as workers would train on these "
+            "batches again; finish the epoch with train.py, or start in a new output folder."
+        )

@@ -20,9 +20,10 @@ class Clock(Protocol):
 class Brain(Protocol):
     """`recipes.common.brain.StampedeBrain` and what is like it.
 
-    ``fit_batch(batch)`` computes gradients and calls ``optimizers_step()`` when a group of
-    micro-batches is complete, which calls ``apply_update(optimizers)`` unless it skips the update,
-    and at last ``on_update_end(report)``. These three are wrapped on the object.
+    ``fit_batch(batch)`` calls ``on_fit_batch_start(batch, should_step)`` just before the forward
+    pass, computes gradients, and calls ``optimizers_step()`` when a group of micro-batches is
+    complete, which calls ``apply_update(optimizers)`` unless it skips the update, and at last
+    ``on_update_end(report)``. All but the first are wrapped on the object.
     """
 
     options: Any  # at least distributed_timeout_s
@@ -42,6 +43,7 @@ class Brain(Protocol):
     optimizer_step_limit: int | None
     noprogressbar: bool
     fit_batch: Callable[[Any], Any]
+    on_fit_batch_start: Callable[[Any, bool], None]
     optimizers_step: Callable[[], None]
     apply_update: Callable[[list[Any]], None]
     on_update_end: Callable[[Any], None]

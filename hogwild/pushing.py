@@ -48,7 +48,7 @@ class UpdateLock:
 
 
 class Pusher:
-    """Wraps a Brain's update: `optimizers_step` and `apply_update` of the object.
+    """Wraps `on_fit_batch_start`, `optimizers_step` and `apply_update` of a Brain.
 
     The step is the optimizer's own, in place on the shared parameters: it adds to what the others
     have written meanwhile, and never puts back what it has read.
@@ -85,7 +85,7 @@ class Pusher:
         self.num_pending = 0
         self._num_utterances = 0
         self._seen = 0
-        self._was_applied = False
+        self._has_read = False  # parameters, for the group under way
         self._rates_version = 0
         self._local: LocalCopy | None = None
         self._attach()
@@ -96,7 +96,9 @@ class Pusher:
                 share_state=options.share_state,
             )
         warm_up(brain.optimizers_dict.values())
+        self._start_batch = brain.on_fit_batch_start
         self._step_optimizers, self._apply = brain.optimizers_step, brain.apply_update
+        brain.on_fit_batch_start = self.on_fit_batch_start
         brain.optimizers_step, brain.apply_update = self.optimizers_step, self.apply_update
 
     def _attach(self) -> None:
@@ -120,25 +122,30 @@ class Pusher:
         """Refuse parameters that have left their place."""
         (self._local or self.shared).check(self.brain.modules, when=when)
 
-    def note_batch(self, batch: Any) -> None:
-        """Note a micro-batch before its forward pass, the moment at which parameters are read."""
-        if self.num_pending == 0:
+    def note_item(self) -> None:
+        """Note that an item is trained on; the group that it joins counts it, applied or not."""
+        self.num_pending += 1
+
+    def on_fit_batch_start(self, batch: Any, should_step: bool) -> None:
+        """Note the moment at which a group's parameters are read, then do the Brain's own."""
+        if not self._has_read:
+            self._has_read = True
             self._seen = self.counters.total_updates
+            self.brain.optimizer_step = self._seen * self.counters.num_nodes
             if self._local is not None:
                 self._local.pull()
-        self.num_pending += 1
         self._num_utterances += len(getattr(batch, "id", None) or ())
+        self._start_batch(batch, should_step)
 
     def optimizers_step(self) -> None:
         """Do the Brain's `optimizers_step` at the global number of updates."""
         self.brain.optimizer_step = self.counters.total_updates * self.counters.num_nodes
         self._take_rates()
-        self._was_applied = False
+        num_skipped = self.brain.nonfinite.num_skipped
         self._step_optimizers()
         counts = self.counters.counts[self.worker]
-        if not self._was_applied:
-            counts[SKIPPED] += 1
-            self._count_items()
+        counts[SKIPPED] += self.brain.nonfinite.num_skipped - num_skipped
+        self._end_group(num_utterances=0)  # nothing is left of one that was applied
         self.counters.set_epoch_sums(self.worker, self.epoch, self.brain.train_sums)
         if self.worker == 0:
             self.shared.push_buffers(self.brain.modules)
@@ -157,7 +164,6 @@ class Pusher:
         counts[UPDATES] += 1
         counts[STALENESS] += staleness
         self.counters.staleness[self.worker, min(staleness, 64)] += 1
-        self._was_applied = True
         if not self.has_own_states:
             self.shared.states.adopt(self.brain.optimizers_dict, self.worker)
 
@@ -167,14 +173,16 @@ class Pusher:
             self._apply(optimizers)
             if self._local is not None:
                 self._local.push()
-            self._count_items()  # at once: a death from here on repeats nothing
+            # At once: a death from here on repeats nothing.
+            self._end_group(num_utterances=self._num_utterances)
 
-    def _count_items(self) -> None:
+    def _end_group(self, *, num_utterances: int) -> None:
         counts = self.counters.counts[self.worker]
         counts[ITEMS] += self.num_pending
         counts[BATCHES] += self.num_pending
-        counts[UTTERANCES] += self._num_utterances
+        counts[UTTERANCES] += num_utterances
         self.num_pending = self._num_utterances = 0
+        self._has_read = False
 
     def note_report(self, report: Any) -> None:
         """Note the gradient norm of an update."""

@@ -212,8 +212,8 @@ class HogwildState:
         if state["plan_id"] != self.plan_id:
             raise ValueError(
                 f"hogwild: the checkpoint is of the plan {state['plan_id']}, now it is "
-                f"{self.plan_id}; expected the same data, batches and seed; put the options back, "
-                "or start the run in a new output folder."
+                f"{self.plan_id}; expected the same data, batches, seed and batches_per_epoch; put "
+                "the options back, or start the run in a new output folder."
             )
         if len(state["nodes"]) != self.nodes.size:
             raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -10,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -23,6 +25,7 @@ from hogwild.options import HogwildOptions
 from hogwild.protocols import Trainee
 from hogwild.pushing import Pusher, UpdateLock
 from hogwild.shared import SharedModel
+from hogwild.worker_log import WorkerLog
 
 PR_SET_PDEATHSIG = 1
 TELL_EVERY_S = 0.05  # a message costs a worker half a millisecond
@@ -90,11 +93,14 @@ def work(start: WorkerStart, pipe: Connection) -> None:
     for name in DISTRIBUTED:
         os.environ.pop(name, None)  # the parent's process group is not the worker's
     torch.set_num_threads(start.options.threads_per_worker)
+    log = WorkerLog()
+    logging.getLogger().addHandler(log)
     try:
-        Worker(start, pipe).run()
+        Worker(start, pipe, log).run()
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
         try:
+            log.send(pipe)
             pipe.send(("error", text))
         except OSError:  # the parent is gone, so nobody asks
             sys.stderr.write(text)
@@ -115,10 +121,12 @@ class Worker:
         What to do.
     pipe : Connection
         To the parent; only this thread sends.
+    log : WorkerLog
+        What this thread sends for all.
     """
 
-    def __init__(self, start: WorkerStart, pipe: Connection) -> None:
-        self.start, self._pipe = start, pipe
+    def __init__(self, start: WorkerStart, pipe: Connection, log: WorkerLog) -> None:
+        self.start, self._pipe, self._log = start, pipe, log
         self._trainee = start.factory(start.number, *start.arguments)
         self.brain = self._trainee.brain
         if self.brain.optimizers_dict is None:
@@ -133,6 +141,7 @@ class Worker:
         )
         self.brain.on_update_end = self._report
         self._inbox = Inbox(pipe, self._trainee.batches)
+        log.wake = partial(self._inbox.put, "log")
         self._epoch = 0
         self._num_told = self._answered = 0
         self._told_at_s = 0.0
@@ -150,8 +159,9 @@ class Worker:
     def run(self) -> None:
         """Train until told to stop."""
         self._pipe.send(("ready", int(self.brain.grad_accumulation_factor)))
+        waits_since_s = time.monotonic()
         while True:
-            waits_since_s = time.monotonic()
+            self._log.send(self._pipe)
             kind, content = self._inbox.get()
             if kind == "stop":
                 return
@@ -166,6 +176,8 @@ class Worker:
                 self._flush()
             self._tell()
             self._answer()
+            if kind != "log":  # which may come while a batch is waited for
+                waits_since_s = time.monotonic()
 
     def _count(self, batch: Any, *, waited_s: float) -> None:
         floats = self.start.counters.floats[self.start.number]
@@ -180,7 +192,7 @@ class Worker:
             batch.ends_epoch = True
         self.brain.step += 1
         self.brain.epoch_is_open = not item.ends_epoch
-        self._pusher.note_batch(batch)
+        self._pusher.note_item()
         self.brain.fit_batch(batch)
         self.start.counters.counts[self.start.number, COMPUTED] += 1
 

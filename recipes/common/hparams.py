@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,25 @@ class Run:
     overrides: dict[str, Any]
     path: Path
     resolved_text: str
+
+    def without_objects(self) -> Run:
+        """Return what another process needs to build the same: texts and plain values."""
+        return replace(self, hparams={}, overrides={})
+
+    def with_objects(self) -> Run:
+        """Build the objects from the resolved text, whatever has become of the files since.
+
+        Returns
+        -------
+        Run
+            With new ``hparams``.
+
+        Raises
+        ------
+        ValueError
+            Names the key whose object could not be built.
+        """
+        return replace(self, hparams=build(self.resolved_text, where=str(self.path)))
 
 
 def load_run(argv: Sequence[str]) -> Run:

@@ -59,11 +59,11 @@ def test_one_worker_is_the_plain_run_bit_for_bit(main_job: MainJob, tmp_path):
     assert run_json(plain)["results"] == run_json(one)["results"]
 
 
-def make_noting_trainee(worker: int, argv: list[str], *arguments: Any) -> Trainee:
+def make_noting_trainee(worker: int, *arguments: Any) -> Trainee:
     """Make a trainee that notes by what its Brain normalises, and the utterances it has seen."""
-    trainee = make_plain_trainee(worker, argv, *arguments)
+    trainee = make_plain_trainee(worker, *arguments)
     ((_, module),) = running_normalisers(trainee.brain)
-    folder = Path(argv[argv.index("--output_folder") + 1])
+    folder = Path(trainee.brain.hparams.output_folder)
     forward, num = trainee.brain.compute_forward, 0
 
     def note_forward(batch: Any, stage: Any) -> Any:

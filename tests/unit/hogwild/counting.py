@@ -5,6 +5,7 @@ After a run the parameters say how often each batch was applied, whatever the co
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -27,6 +28,8 @@ from recipes.common.checkpointer import StampedeCheckpointer
 from recipes.common.loss import LossSum
 from recipes.common.rng import rng_state, seed_streams, set_rng_state
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
 class Numbered:
@@ -43,11 +46,14 @@ class Plan:
     """Batches by number."""
 
     size: int
+    is_warning: bool = False
 
     def num_batches(self, pass_number: int = 0) -> int:
         return self.size
 
     def fetch(self, number: int, *, pass_number: int = 0) -> Numbered:
+        if self.is_warning:
+            logger.warning("batch %d is read", number)  # in another thread than the training
         return Numbered(number, [f"utt-{number}"])
 
 
@@ -124,7 +130,8 @@ def make_trainee(worker: int, task: Task) -> Trainee:
         die_once(task.folder)
     brain, _ = make_counter(task)
     brain.before_forward = Fate(task, worker)
-    return Trainee(brain, Plan(task.size), partial(seed_streams, 1), rng_state, set_rng_state)
+    plan = Plan(task.size, is_warning=task.fate == "warns")
+    return Trainee(brain, plan, partial(seed_streams, 1), rng_state, set_rng_state)
 
 
 def die_once(folder: Path | None) -> None:
@@ -172,6 +179,7 @@ class Fate:
     def raises(self) -> None:
         """Raise at the third batch of worker 1."""
         if self.worker == 1 and self.num_batches == 3:
+            logger.warning("the last words")
             raise ZeroDivisionError("the third batch of worker 1")
 
     def dies_once(self) -> None:
@@ -202,6 +210,7 @@ def count(
     It is interrupted, as by Ctrl-C, after the first call of the Brain's method of that name.
     """
     hparams, plan_id = options.pop("hparams", {}), options.pop("plan_id", "")
+    batches_per_epoch = options.pop("batches_per_epoch", None)
     hparams = {**hparams, "run_opts": options.pop("run_opts", None)}
     brain, epoch_counter = make_counter(task, folder=folder, epochs=epochs, **hparams)
     if interrupt_after is not None:
@@ -217,6 +226,7 @@ def count(
         epochs=epoch_counter,
         valid_set=valid,
         plan_id=plan_id,
+        batches_per_epoch=batches_per_epoch,
         on_epoch=figures.append,
     )
     return brain, figures

@@ -1,9 +1,11 @@
 """An update that others have overtaken is counted, and takes a smaller step."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from hogwild.counters import Counters
+from hogwild.counters import SKIPPED, UTTERANCES, Counters
 from hogwild.options import HogwildOptions
 from hogwild.pushing import Pusher
 from hogwild.shared import SharedModel
@@ -15,9 +17,9 @@ RATE = 0.1
 class Pair:
     """Two workers of one shared model in this process, which push when they are told to."""
 
-    def __init__(self, **options):
+    def __init__(self, hparams: dict | None = None, **options):
         how = HogwildOptions(**options)
-        self.brains = [self.make_brain() for _ in range(2)]
+        self.brains = [self.make_brain(hparams) for _ in range(2)]
         self.shared = SharedModel(self.brains[0].modules, self.brains[0].optimizers_dict, how)
         self.counters = Counters(2)
         self.batches = make_batches([4, 3, 5])
@@ -33,8 +35,9 @@ class Pair:
         self.norms: list[float] = []
 
     @staticmethod
-    def make_brain() -> ToyBrain:
-        brain, _ = make_brain(optimizer=lambda params: torch.optim.SGD(params, lr=RATE))
+    def make_brain(hparams: dict | None) -> ToyBrain:
+        optimizer = partial(torch.optim.SGD, lr=RATE)
+        brain, _ = make_brain(optimizer=optimizer, hparams=hparams)
         brain.init_optimizers()
         return brain
 
@@ -53,15 +56,21 @@ class Pair:
 
     def push_overtaken(self, *, times: int) -> torch.Tensor:
         """Let worker 0 read, worker 1 push so often, and worker 0 push; return its step."""
-        one, other = self.brains
-        batch = self.batches[0]
-        self.pushers[0].note_batch(batch)
+        one, before = self.brains[0], []
+
+        def forward(batch, stage):
+            self.push_by_other(times)
+            before.append(flat(one.modules.parameters()))
+            return ToyBrain.compute_forward(one, batch, stage)
+
+        one.compute_forward = forward
+        one.fit_batch(self.batches[0])
+        return flat(one.modules.parameters()) - before[0]
+
+    def push_by_other(self, times: int) -> None:
+        """Let worker 1 push so often."""
         for _ in range(times):
-            self.pushers[1].note_batch(self.batches[1])
-            other.fit_batch(self.batches[1])
-        before = flat(one.modules.parameters())
-        one.fit_batch(batch)
-        return flat(one.modules.parameters()) - before
+            self.brains[1].fit_batch(self.batches[1])
 
 
 def flat(tensors) -> torch.Tensor:
@@ -101,3 +110,35 @@ def test_staleness_and_norms_are_those_of_the_updates():
     assert figures["grad_norm_mean"] == pytest.approx(sum(pair.norms) / 8)
     norms = [float(grads.norm()) for grads in pair.grads]
     assert pair.norms == pytest.approx(norms, rel=1e-4)
+
+
+def test_sleep_of_a_straggler_is_no_staleness():
+    pair = Pair({"straggler": 0, "straggler_share": 0.5})
+    pair.brains[0].process, pair.brains[1].process = 0, 1
+    pair.brains[0]._straggler.rest = lambda: pair.push_by_other(3)
+    pair.push_overtaken(times=1)
+    assert pair.counters.figures()["staleness_histogram"] == [4, 1]
+
+
+def test_forward_pass_knows_the_updates_of_the_run():
+    pair, seen = Pair(), []
+    one = pair.brains[0]
+    pair.counters.go_on_from(updates=7, utterances=0, skipped=0)
+    pair.counters.num_nodes = 2
+    forward = one.compute_forward
+    one.compute_forward = lambda *given: seen.append(one.optimizer_step) or forward(*given)
+    for number in range(3):
+        one.fit_batch(pair.batches[number])
+        pair.push_by_other(1)
+    assert seen == [2 * 7, 2 * 9, 2 * 11]
+
+
+def test_utterances_and_skipped_updates_are_counted_as_by_the_plain_trainer():
+    pair, plain = Pair(), Pair.make_brain(None)
+    batches = make_batches([4, 0, 3, 5])  # the second has no unit
+    batches[2].x[:] = torch.nan
+    for brain in (plain, pair.brains[0]):
+        for batch in batches:
+            brain.fit_batch(batch)
+    counted = [pair.counters.total(column) for column in (UTTERANCES, SKIPPED)]
+    assert counted == [plain.num_utterances, plain.nonfinite.num_skipped] == [4 + 5, 1]

@@ -114,6 +114,29 @@ def test_plain_trainers_checkpoint_goes_on_with_workers(tmp_path):
     assert torch.equal(weights(ran), weights(straight))
 
 
+def test_plain_trainers_checkpoint_from_mid_epoch_is_refused(tmp_path):
+    toy = Toy({"hparams": {"max_updates": 15}})
+    plain, counter = toy.make(tmp_path, 2)
+    plain.fit(counter, ToyLoader(toy.batches().batches), ToyLoader(make_batches([4, 3])))
+    with pytest.raises(ValueError, match=r"plain trainer's, 4 batches after[^$]*with train\.py"):
+        train(Toy(), folder=tmp_path, epochs=2)
+
+
+@pytest.mark.parametrize(("then", "now"), [(4, 5), (None, 4), (4, None)])
+def test_other_length_of_an_epoch_is_refused(tmp_path, then, now):
+    how = {"folder": tmp_path, "plan_id": "a", "valid": [Numbered(0, ["valid"])]}
+    first, _ = count(Task(6), epochs=1, batches_per_epoch=then, **how)
+    assert first.optimizer_step == (then or 6)
+    with pytest.raises(ValueError, match=r"expected the same [^;]*batches_per_epoch"):
+        count(Task(6), epochs=2, batches_per_epoch=now, **how)
+
+
+def test_nominal_epochs_go_on_where_the_last_one_ended(tmp_path):
+    how = {"folder": tmp_path, "batches_per_epoch": 4, "valid": [Numbered(0, ["valid"])]}
+    count(Task(6), epochs=1, **how)
+    assert times_applied(count(Task(6), epochs=3, **how)[0]) == [2] * 6
+
+
 def test_other_plan_is_refused(tmp_path):
     count(Task(6), folder=tmp_path, epochs=1, plan_id="a", valid=[Numbered(0, ["valid"])])
     with pytest.raises(ValueError, match="of the plan a, now it is b"):

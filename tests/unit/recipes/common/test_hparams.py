@@ -1,5 +1,7 @@
 """Command line and YAML together: every row of the table of attempts."""
 
+import pickle
+
 import pytest
 import yaml
 
@@ -188,3 +190,16 @@ def test_help_and_dry_run_print_and_end(folder, capsys):
     assert yaml.safe_load(
         shown.replace("!new:torch.nn.Linear", "").replace("!name:torch.nn.ReLU", "")
     )
+
+
+def test_run_is_built_again_elsewhere_whatever_has_become_of_its_files(folder):
+    options = ("--corpus", "corpus/b.yaml", "--steps", "5", "--max_grad_norm", "1e-3")
+    made = run(folder, *options, "--device", "cpu")
+    sent = pickle.dumps(made.without_objects())
+    for path in folder.rglob("*.yaml"):
+        path.write_text("seed: 8\n")
+    again = pickle.loads(sent).with_objects()
+    assert again.hparams.keys() == made.hparams.keys()
+    assert again.hparams["corpus"] == made.hparams["corpus"]
+    assert (again.hparams["seed"], again.hparams["layer"].in_features) == (7, 5)
+    assert again.run_opts == made.run_opts

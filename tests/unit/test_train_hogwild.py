@@ -1,0 +1,38 @@
+"""What a worker of the command is built from."""
+
+from types import SimpleNamespace
+
+import pytest
+
+import train_hogwild
+from recipes.common import job
+from recipes.common.hparams import load_run
+
+RUN = "rate: {rate}\nseed: 1\noutput_folder: out\nhogwild: !new:hogwild.options.HogwildOptions\n"
+
+
+@pytest.fixture
+def built(monkeypatch) -> list[dict]:
+    """Hparams of the Brains that were built; no Brain and no data are."""
+    found = []
+
+    def build_brain(run, run_opts, *, run_log):
+        found.append(run.hparams)
+        return SimpleNamespace(modules=SimpleNamespace(named_modules=list))
+
+    monkeypatch.setattr(job, "build_brain", build_brain)
+    monkeypatch.setattr(job, "prepare_targets", lambda hparams, prepared: (None, []))
+    monkeypatch.setattr(train_hogwild, "train_loader", lambda *_: SimpleNamespace(rate_hz=None))
+    return found
+
+
+def test_worker_started_days_later_trains_what_the_parent_was_told(tmp_path, built):
+    path = tmp_path / "run.yaml"
+    path.write_text(RUN.format(rate=0.5))
+    run = load_run([str(path), "--seed", "4"]).without_objects()
+    for rate in (0.5, 0.7):
+        path.write_text(RUN.format(rate=rate))
+        trainee = train_hogwild.make_trainee(1, run, None, {})
+        assert trainee.brain.process == 1
+    assert [(hparams["rate"], hparams["seed"]) for hparams in built] == [(0.5, 4)] * 2
+    assert [hparams["checkpointer"] for hparams in built] == [None] * 2
