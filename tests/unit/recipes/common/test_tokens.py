@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,16 @@ def test_train_again_same_texts_in_other_shards_reused(tmp_path, tokenizer, monk
     monkeypatch.setattr("recipes.common.tokenizer_training._fit", None)
     other = write_split(tmp_path / "train", [[0.2], [0.1] * 3], texts=TEXTS)
     train_tokenizer([other], tokenizer.folder, vocab_size=60)
+
+
+def test_train_with_a_shard_gone_warns_and_is_the_same(split, tokenizer, tmp_path, caplog):
+    other = shutil.copytree(split, tmp_path / "train")
+    (other / "shard-000000.tar").unlink()
+    train_tokenizer([other], tokenizer.folder, vocab_size=60)  # as a resumed run calls it
+    assert "shard-000000.tar: missing" in caplog.text
+    anew = train_tokenizer([other], tmp_path / "tokenizer", vocab_size=60)
+    for name in ("tokenizer.model", "tokenizer.json"):
+        assert (anew / name).read_bytes() == (tokenizer.folder / name).read_bytes()
 
 
 def test_train_again_other_options_error_names_them(split, tokenizer):
