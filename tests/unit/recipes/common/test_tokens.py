@@ -181,6 +181,16 @@ def test_encoder_in_batches_pads_with_blank(split, tokenizer):
     assert batch.tokens.data.dtype == torch.int64
 
 
+def test_ctc_labels_of_empty_texts_are_none():
+    tokens, num_tokens = torch.zeros(2, 0, dtype=torch.int64), torch.tensor([0, 0])
+    assert count_ctc_labels(tokens, num_tokens).tolist() == [0, 0]
+    assert count_ctc_labels(torch.tensor([[5]]), torch.tensor([1])).tolist() == [1]
+    logp = torch.randn(3, 2, 4).log_softmax(-1)
+    loss = F.ctc_loss(logp, tokens, torch.tensor([3, 2]), num_tokens, reduction="none")
+    blanks = torch.stack([-logp[:, 0, 0].sum(), -logp[:2, 1, 0].sum()])
+    assert torch.allclose(loss, blanks)
+
+
 def test_ctc_feasible_agrees_with_ctc_loss():
     torch.manual_seed(0)
     tokens = torch.randint(1, 3, (64, 6))
