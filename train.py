@@ -23,6 +23,7 @@ import torch
 from speechbrain.utils.distributed import if_main_process
 
 from data_prepare.stored_corpus import Corpus
+from recipes.common.agreement import check_agreement
 from recipes.common.brain import StampedeBrain
 from recipes.common.distributed import distributed_session
 from recipes.common.experiment import save_experiment
@@ -48,6 +49,7 @@ def fit(
     corpus = hparams["corpus"]
     data = hparams["train_loader"](prepared.split(corpus["train_split"]), transforms=transforms)
     valid = hparams["valid_loader"](prepared.split(corpus["valid_split"]), transforms=transforms)
+    check_agreement({"train": data, "valid": valid})
     figures = data.report()
     brain.fit(hparams["epoch_counter"], data, valid)
     return {"train_data": figures}

@@ -20,6 +20,7 @@ from data_prepare.stored_corpus import Corpus
 from hogwild.launch import fit
 from hogwild.protocols import Trainee
 from recipes.common import asynchronous, job
+from recipes.common.agreement import check_agreement, plan_id
 from recipes.common.brain import StampedeBrain
 from recipes.common.distributed import distributed_session
 from recipes.common.experiment import save_experiment
@@ -64,7 +65,9 @@ def train(
 ) -> dict[str, Any]:
     """Train, or go on from the last checkpoint; return figures of data and workers."""
     data = train_loader(hparams, prepared, transforms)
-    valid = prepared.split(hparams["corpus"]["valid_split"])
+    valid_split = prepared.split(hparams["corpus"]["valid_split"])
+    valid = hparams["valid_loader"](valid_split, transforms=transforms)
+    check_agreement({"train": data, "valid": valid})
     figures = asynchronous.WorkerFigures(brain)
 
     def arguments() -> tuple[Any, ...]:
@@ -78,9 +81,9 @@ def train(
         arguments=arguments,
         batches=data,
         epochs=hparams["epoch_counter"],
-        valid_set=hparams["valid_loader"](valid, transforms=transforms),
+        valid_set=valid,
         batches_per_epoch=hparams["batches_per_epoch"],
-        plan_id=asynchronous.plan_id(data),
+        plan_id=plan_id(data),
         on_epoch=figures,
         on_progress=asynchronous.WorkerProgress(brain),
         validate_average=partial(asynchronous.validate_average, brain),

@@ -7,8 +7,6 @@ differ in each process: they are computed once before the start and fixed from t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import SimpleNamespace
@@ -227,9 +225,3 @@ def worker_options(run_opts: RunOptions, worker: int, access: str) -> RunOptions
     changed = {"device": f"cuda:{worker % num_devices}"}
     overridden = set(run_opts.overridden_args) | set(changed)
     return dataclasses.replace(run_opts, **changed, overridden_args=overridden)
-
-
-def plan_id(loader: Any) -> str:
-    """Return a name of a loader's data and their order; it has not been iterated."""
-    text = json.dumps(loader.state_dict(), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
