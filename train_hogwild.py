@@ -30,6 +30,7 @@ from recipes.common.report import Stopwatch
 from recipes.common.rng import rng_state, seed_streams, set_rng_state
 from recipes.common.run_log import RunLog
 from recipes.common.stop_file import StopFile
+from recipes.common.worker_faults import WorkerFaults, left_out, unchecked
 
 
 def make_trainee(
@@ -46,7 +47,8 @@ def make_trainee(
     brain.tokenizer, transforms = job.prepare_targets(hparams, prepared)
     data = train_loader(hparams, prepared, transforms)
     seed = partial(seed_streams, hparams["seed"])
-    return Trainee(brain, data, seed, rng_state, set_rng_state, asynchronous.extent_of(data))
+    extent = asynchronous.extent_of(data)
+    return Trainee(brain, unchecked(data), seed, rng_state, set_rng_state, extent, left_out)
 
 
 def train_loader(hparams: Mapping[str, Any], prepared: Corpus, transforms: Any) -> Any:
@@ -68,7 +70,8 @@ def train(
     valid_split = prepared.split(hparams["corpus"]["valid_split"])
     valid = hparams["valid_loader"](valid_split, transforms=transforms)
     check_agreement({"train": data, "valid": valid})
-    figures = asynchronous.WorkerFigures(brain)
+    faults = WorkerFaults(data)
+    figures = asynchronous.WorkerFigures(brain, faults.end_epoch)
 
     def arguments() -> tuple[Any, ...]:
         num_batches = hparams["statistics_batches"]
@@ -87,6 +90,7 @@ def train(
         on_epoch=figures,
         on_progress=asynchronous.WorkerProgress(brain),
         validate_average=partial(asynchronous.validate_average, brain),
+        on_note=faults,
     )
     workers = {**asdict(hparams["hogwild"]), **found, **figures.latest}
     return {"train_data": data.report(), "hogwild": workers}

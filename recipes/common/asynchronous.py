@@ -82,14 +82,17 @@ class WorkerFigures:
     ---------
     brain : StampedeBrain
         Whose log it goes to.
+    end_faults : Callable[[], dict[str, int]]
+        Gives the utterances left out so far, by kind, at the end of an epoch.
     """
 
-    def __init__(self, brain: StampedeBrain) -> None:
+    def __init__(self, brain: StampedeBrain, end_faults: Callable[[], dict[str, int]]) -> None:
         self.latest: dict[str, Any] = {}
-        self._brain = brain
+        self._brain, self._end_faults = brain, end_faults
 
     def __call__(self, figures: dict[str, Any]) -> None:
         """Note the figures of an epoch; "epoch" is its number."""
+        figures = {**figures, "faults_by_kind": self._end_faults()}
         self.latest = figures
         shown = {key: value for key, value in figures.items() if key != "epoch"}
         number = self._brain.optimizer_step
