@@ -23,7 +23,6 @@ import torch
 from speechbrain.utils.distributed import if_main_process
 
 from data_prepare.stored_corpus import Corpus
-from recipes.common.agreement import check_agreement
 from recipes.common.brain import StampedeBrain
 from recipes.common.distributed import distributed_session
 from recipes.common.experiment import save_experiment
@@ -32,6 +31,7 @@ from recipes.common.hparams import load_run
 from recipes.common.job import (
     build_brain,
     evaluate,
+    open_data,
     prepare_corpus,
     prepare_targets,
     prepare_tests,
@@ -46,10 +46,7 @@ def fit(
     hparams: Mapping[str, Any], brain: StampedeBrain, *, prepared: Corpus, transforms: Any
 ) -> dict[str, Any]:
     """Train, or go on from the last checkpoint; return figures of the data."""
-    corpus = hparams["corpus"]
-    data = hparams["train_loader"](prepared.split(corpus["train_split"]), transforms=transforms)
-    valid = hparams["valid_loader"](prepared.split(corpus["valid_split"]), transforms=transforms)
-    check_agreement({"train": data, "valid": valid})
+    data, valid = open_data(hparams, prepared, transforms=transforms)
     figures = data.report()
     brain.fit(hparams["epoch_counter"], data, valid)
     return {"train_data": figures}

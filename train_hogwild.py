@@ -20,7 +20,7 @@ from data_prepare.stored_corpus import Corpus
 from hogwild.launch import fit
 from hogwild.protocols import Trainee
 from recipes.common import asynchronous, job
-from recipes.common.agreement import check_agreement, plan_id
+from recipes.common.agreement import plan_id
 from recipes.common.brain import StampedeBrain
 from recipes.common.distributed import distributed_session
 from recipes.common.experiment import save_experiment
@@ -45,16 +45,11 @@ def make_trainee(
     asynchronous.take_statistics(brain, statistics)
     brain.process = worker
     brain.tokenizer, transforms = job.prepare_targets(hparams, prepared)
-    data = train_loader(hparams, prepared, transforms)
+    folder = prepared.split(hparams["corpus"]["train_split"])
+    data = hparams["train_loader"](folder, transforms=transforms, num_workers=0)
     seed = partial(seed_streams, hparams["seed"])
     extent = asynchronous.extent_of(data)
     return Trainee(brain, unchecked(data), seed, rng_state, set_rng_state, extent, left_out)
-
-
-def train_loader(hparams: Mapping[str, Any], prepared: Corpus, transforms: Any) -> Any:
-    """Return the training data, read by number: each worker has a thread that reads ahead."""
-    folder = prepared.split(hparams["corpus"]["train_split"])
-    return hparams["train_loader"](folder, transforms=transforms, num_workers=0)
 
 
 def train(
@@ -66,10 +61,8 @@ def train(
     transforms: Any,
 ) -> dict[str, Any]:
     """Train, or go on from the last checkpoint; return figures of data and workers."""
-    data = train_loader(hparams, prepared, transforms)
-    valid_split = prepared.split(hparams["corpus"]["valid_split"])
-    valid = hparams["valid_loader"](valid_split, transforms=transforms)
-    check_agreement({"train": data, "valid": valid})
+    # Read by number: each worker has a thread that reads ahead.
+    data, valid = job.open_data(hparams, prepared, transforms=transforms, num_workers=0)
     faults = WorkerFaults(data)
     figures = asynchronous.WorkerFigures(brain, faults.end_epoch)
 

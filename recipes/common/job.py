@@ -98,6 +98,21 @@ def build_brain(run: Run, run_opts: Any, *, run_log: RunLog) -> StampedeBrain:
     return brain
 
 
+def open_data(
+    hparams: Mapping[str, Any], prepared: Corpus, *, transforms: Any, **options: Any
+) -> tuple[Any, Any]:
+    """Return training data, loaded with further options, and validation data: equal on all ranks.
+
+    A ValueError on every rank if they differ.
+    """
+    corpus = hparams["corpus"]
+    folders = [prepared.split(corpus[name]) for name in ("train_split", "valid_split")]
+    train = hparams["train_loader"](folders[0], transforms=transforms, **options)
+    valid = hparams["valid_loader"](folders[1], transforms=transforms)
+    check_agreement({"train": train, "valid": valid})
+    return train, valid
+
+
 def evaluate(
     hparams: Mapping[str, Any], brain: StampedeBrain, *, tests: Mapping[str, Split], transforms: Any
 ) -> dict[str, Any]:
