@@ -31,6 +31,7 @@ from recipes.common.hparams import load_run
 from recipes.common.job import (
     build_brain,
     evaluate,
+    open_data,
     prepare_corpus,
     prepare_targets,
     prepare_tests,
@@ -45,9 +46,7 @@ def fit(
     hparams: Mapping[str, Any], brain: StampedeBrain, *, prepared: Corpus, transforms: Any
 ) -> dict[str, Any]:
     """Train, or go on from the last checkpoint; return figures of the data."""
-    corpus = hparams["corpus"]
-    data = hparams["train_loader"](prepared.split(corpus["train_split"]), transforms=transforms)
-    valid = hparams["valid_loader"](prepared.split(corpus["valid_split"]), transforms=transforms)
+    data, valid = open_data(hparams, prepared, transforms=transforms)
     figures = data.report()
     brain.fit(hparams["epoch_counter"], data, valid)
     return {"train_data": figures}

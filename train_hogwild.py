@@ -7,7 +7,7 @@ This process hands out batches, validates and saves; workers train. See docs/hog
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from data_prepare.stored_corpus import Corpus
 from hogwild.launch import fit
 from hogwild.protocols import Trainee
 from recipes.common import asynchronous, job
+from recipes.common.agreement import plan_id
 from recipes.common.brain import StampedeBrain
 from recipes.common.distributed import distributed_session
 from recipes.common.experiment import save_experiment
@@ -29,6 +30,7 @@ from recipes.common.report import Stopwatch
 from recipes.common.rng import rng_state, seed_streams, set_rng_state
 from recipes.common.run_log import RunLog
 from recipes.common.stop_file import StopFile
+from recipes.common.worker_faults import WorkerFaults, left_out, unchecked
 
 
 def make_trainee(
@@ -43,23 +45,20 @@ def make_trainee(
     asynchronous.take_statistics(brain, statistics)
     brain.process = worker
     brain.tokenizer, transforms = job.prepare_targets(hparams, prepared)
-    data = train_loader(hparams, prepared, transforms)
-    seed = partial(seed_streams, hparams["seed"])
-    return Trainee(brain, data, seed, rng_state, set_rng_state, asynchronous.extent_of(data))
-
-
-def train_loader(hparams: Mapping[str, Any], prepared: Corpus, transforms: Any) -> Any:
-    """Return the training data, read by number: each worker has a thread that reads ahead."""
     folder = prepared.split(hparams["corpus"]["train_split"])
-    return hparams["train_loader"](folder, transforms=transforms, num_workers=0)
+    data = hparams["train_loader"](folder, transforms=transforms, num_workers=0)
+    seed = partial(seed_streams, hparams["seed"])
+    extent = asynchronous.extent_of(data)
+    return Trainee(brain, unchecked(data), seed, rng_state, set_rng_state, extent, left_out)
 
 
 def train(run: Run, brain: StampedeBrain, *, prepared: Corpus, transforms: Any) -> dict[str, Any]:
     """Train, or go on from the last checkpoint; return figures of data and workers."""
     hparams = run.hparams
-    data = train_loader(hparams, prepared, transforms)
-    valid = prepared.split(hparams["corpus"]["valid_split"])
-    figures = asynchronous.WorkerFigures(brain)
+    # Read by number: each worker has a thread that reads ahead.
+    data, valid = job.open_data(hparams, prepared, transforms=transforms, num_workers=0)
+    faults = WorkerFaults(data)
+    figures = asynchronous.WorkerFigures(brain, faults.end_epoch)
 
     def arguments() -> tuple[Any, ...]:
         num_batches = hparams["statistics_batches"]
@@ -73,12 +72,13 @@ def train(run: Run, brain: StampedeBrain, *, prepared: Corpus, transforms: Any) 
         arguments=arguments,
         batches=data,
         epochs=hparams["epoch_counter"],
-        valid_set=hparams["valid_loader"](valid, transforms=transforms),
+        valid_set=valid,
         batches_per_epoch=hparams["batches_per_epoch"],
-        plan_id=asynchronous.plan_id(data),
+        plan_id=plan_id(data),
         on_epoch=figures,
         on_progress=asynchronous.WorkerProgress(brain),
         validate_average=partial(asynchronous.validate_average, brain),
+        on_note=faults,
     )
     workers = {**asdict(hparams["hogwild"]), **found, **figures.latest}
     return {"train_data": data.report(), "hogwild": workers}

@@ -116,6 +116,10 @@ class FaultBudget:
         self._count = 0
         self._skipped: Counter[str] = Counter()
 
+    def anew(self) -> FaultBudget:
+        """Return a budget of the same kind of which nothing is spent."""
+        return FaultBudget(self.max_share, where=self.where, find_key=self.find_key)
+
     def spend(self, batch: SpeechBatch, *, num_utterances: float) -> None:
         """Count and log the faults of a batch.
 

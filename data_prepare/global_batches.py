@@ -1,14 +1,69 @@
 """Loads a prepared split in global batches of one size; see `data_prepare.global_plan`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data_prepare.cursor import ranks_in_use
 from data_prepare.global_plan import GlobalBatchOptions, GlobalBatchPlanner
 from data_prepare.index import ShardIndex
-from data_prepare.sequence import BatchSequence
+from data_prepare.sequence import FORMAT, BatchSequence, Position
 from data_prepare.storage import RemoteOptions, Storage
 from data_prepare.stream import ShardLoader, check_options
+
+SHARES = {"micro_batch", "at_once"}
+"""Options that do not change which utterances an update has."""
+
+
+class GlobalBatchSequence(BatchSequence):
+    """Passes of global batches; how these are shared may change between two updates.
+
+    Arguments
+    ---------
+    planner : GlobalBatchPlanner
+        Of the corpus.
+    """
+
+    def __init__(self, planner: GlobalBatchPlanner) -> None:
+        # A sequence asks its planner for a pass's plan and nothing else.
+        super().__init__(planner)  # type: ignore[arg-type]
+        self._planner = planner
+
+    def for_ranks(self, position: Position, world_size: int) -> Position:
+        """Return the position with what is left dealt anew, if the number of ranks differs."""
+        if position.world_size != world_size and self._is_within_update(position.num_utterances):
+            raise ValueError(
+                f"position of a data loader: {self._place(position.num_utterances)} of "
+                f"{position.world_size} ranks, now there are {world_size}; expected the same; go "
+                "on with as many, or from a checkpoint between two updates."
+            )
+        return super().for_ranks(position, world_size)
+
+    def position(self, state: dict[str, Any]) -> Position:
+        """Return the position of a state; with other shares what is left is dealt anew."""
+        position = super().position(state)
+        if self.changed_options(state):
+            return replace(position, dealt_from=position.num_utterances)
+        return position
+
+    def state_faults(self, state: dict[str, Any]) -> list[str]:
+        """Return what in a state is not of this corpus and plan, one line a difference."""
+        faults = super().state_faults(state)
+        changed = {} if state.get("format") != FORMAT else self.changed_options(state)
+        if not changed or not changed.keys() <= SHARES:
+            return faults
+        used = state["position"]["num_utterances"]
+        if self._is_within_update(used):
+            return [*faults, self._place(used)]
+        former = self._planner.with_options(**{name: then for name, (_, then) in changed.items()})
+        return GlobalBatchSequence(former).state_faults(state)
+
+    def _is_within_update(self, num_utterances: int) -> bool:
+        return num_utterances % self._planner.options.global_batch != 0
+
+    def _place(self, num_utterances: int) -> str:
+        size = self._planner.options.global_batch
+        return f"the checkpoint lies within an update ({num_utterances} utterances, {size} each)"
 
 
 class GlobalBatchLoader(ShardLoader):
@@ -16,7 +71,8 @@ class GlobalBatchLoader(ShardLoader):
 
     One iteration is one pass. Rank r of W takes micro-batches r, r + W, ... of each global batch;
     `accumulation` of them are its share of one update. Positions, resuming and workers are those of
-    `data_prepare.stream.ShardLoader`.
+    `data_prepare.stream.ShardLoader`, but the number of ranks, `micro_batch` and `at_once` may
+    change only between two updates, where every checkpoint of a Brain lies.
 
     Arguments
     ---------
@@ -108,10 +164,8 @@ class GlobalBatchLoader(ShardLoader):
             max_utterance_s=max_utterance_s,
         )
         self.planner = GlobalBatchPlanner(self.index, options)
-        # A sequence asks its planner for a pass's plan and nothing else.
-        sequence = BatchSequence(self.planner)  # type: ignore[arg-type]
         self._begin(
-            sequence,
+            GlobalBatchSequence(self.planner),
             transforms,
             where=str(folder),
             max_bad_share=max_bad_share,

@@ -11,7 +11,9 @@ Legend: N utterances, G global batch, m micro-batch.
 """
 
 import hashlib
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +133,24 @@ class GlobalBatchPlanner:
             long = self._lengths > round(options.max_utterance_s * self.rate_hz)
         left_out = {"too_short": int(short.sum()), "too_long": int(long.sum())}
         return np.flatnonzero(~short & ~long), left_out
+
+    def with_options(self, **changes: Any) -> "GlobalBatchPlanner":
+        """Return a planner of the same global batches that shares them otherwise.
+
+        Arguments
+        ---------
+        **changes : Any
+            `micro_batch`, `at_once`.
+
+        Returns
+        -------
+        GlobalBatchPlanner
+            Another one.
+        """
+        other = copy(self)
+        other.options = replace(self.options, **changes)
+        other.options.check()
+        return other
 
     def plan(self, pass_number: int = 0) -> BatchPlan:
         """Return the micro-batches of a pass, those of one update next to each other."""

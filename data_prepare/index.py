@@ -6,6 +6,7 @@ which is written last: a folder without it is not finished.
 """
 
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -45,6 +46,9 @@ __all__ = [
     "index_checksum",
     "write_index",
 ]
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +167,26 @@ class ShardIndex:
             utterances=rows,
             bad_shards=bad_shards,
         )
+
+    @classmethod
+    def load_texts(cls, folder: str | Path | Storage) -> "ShardIndex":
+        """Read an index for its texts; bad shards are a warning, for loaders to refuse or count.
+
+        Arguments
+        ---------
+        folder : str | Path | Storage
+            As for `load`.
+
+        Returns
+        -------
+        ShardIndex
+            The index, with its `bad_shards`.
+        """
+        index = cls.load(folder, tolerant=True)
+        if index.bad_shards:
+            faults = [f"{index.shards[n].name}: {f.reason}" for n, f in index.bad_shards.items()]
+            logger.warning("%s", fault_message(index.storage, faults))
+        return index
 
     def find_key(self, shard: str, offset: int) -> str:
         """Return the key of the utterance at a place in a shard, "" if there is none."""

@@ -57,7 +57,7 @@ def prepare_mixture(
     _check_names([*parts, train_split], num_parts=len(parts))
     prepared = {name: _prepare_part(name, part) for name, part in parts.items()}
     chosen = {name: c.split(parts[name]["train_split"]) for name, c in prepared.items()}
-    indexes = {name: ShardIndex.load(path) for name, path in chosen.items()}
+    indexes = {name: ShardIndex.load_texts(path) for name, path in chosen.items()}
     _check_rates(indexes)
     corpora = {
         name: {

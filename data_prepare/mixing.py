@@ -7,6 +7,7 @@ losses can be told by corpus. Every pass of every corpus delivers each of its ut
 
 import inspect
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -154,7 +155,7 @@ class MixedLoader(BatchLoader):
 
     def note(self, batch: SpeechBatch, *, wait_s: float) -> None:
         """Count a batch; an error if its corpus has too many bad utterances."""
-        part = self._part_of(batch)
+        part = self.part_of(batch)
         for statistics in (self.statistics, part.statistics):
             statistics.add(batch, wait_s=wait_s, rate_hz=self.rate_hz)
         part.check_faults(batch)
@@ -179,11 +180,17 @@ class MixedLoader(BatchLoader):
         SpeechBatch
             As the epoch has it.
         """
+        started_s = time.perf_counter()
+        batch = self.read(number, pass_number=pass_number)
+        self.note(batch, wait_s=time.perf_counter() - started_s)
+        return batch
+
+    def read(self, number: int, *, pass_number: int = 0) -> SpeechBatch:
+        """Return the batch of `fetch`, but neither count it nor refuse its faults."""
         step = self.sequence.epoch(pass_number)[number]
         rows = self.indexes[step.corpus].utterances[step.rows]
         request = BatchRequest(rows, position=step.position, corpus=step.corpus)
         batch: SpeechBatch = self.dataset[request].unpack()
-        self._part_of(batch).check_faults(batch)
         return batch
 
     def num_batches(self, pass_number: int = 0) -> int:
@@ -211,7 +218,8 @@ class MixedLoader(BatchLoader):
         }
         return {"corpora": corpora, "hours_had": sum(had) / self.rate_hz / _HOUR_S}
 
-    def _part_of(self, batch: SpeechBatch) -> ShardLoader:
+    def part_of(self, batch: Any) -> ShardLoader:
+        """Return the loader of the corpus that a batch is of."""
         position: Any = batch.position
         return self.parts[self.sequence.names[position.corpus]]
 

@@ -169,15 +169,17 @@ class BatchSequence:
                 f"the checkpoint is of the index {state['index'][:12]}, "
                 f"the corpus is {self.planner.index_checksum[:12]}"
             )
-        now, then = _plain(asdict(self.planner.options)), state["options"]
-        faults += [
-            f"{name} is {now.get(name)}, was {then.get(name)}"
-            for name in sorted(now.keys() | then.keys())
-            if now.get(name) != then.get(name)
-        ]
+        changed = self.changed_options(state).items()
+        faults += [f"{name} is {now}, was {then}" for name, (now, then) in changed]
         if not faults and state["plan"] != self.plan(state["position"]["pass_number"]).checksum:
             return ["the plan computed here differs although its options agree (other versions?)"]
         return faults
+
+    def changed_options(self, state: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Return the names of options that differ in a state, with the values now and then."""
+        now, then = _plain(asdict(self.planner.options)), state["options"]
+        names = sorted(now.keys() | then.keys())
+        return {n: (now.get(n), then.get(n)) for n in names if now.get(n) != then.get(n)}
 
     def _deal(self, position: Position) -> Deal:
         key = (position.pass_number, position.dealt_from, position.world_size)

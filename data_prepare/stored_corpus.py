@@ -94,10 +94,11 @@ def open_corpus(address: str | Path, *, remote: RemoteOptions | None = None) -> 
 
 
 def check_corpus(address: str | Path, *, remote: RemoteOptions | None = None) -> None:
-    """Check that a finished corpus is there, and all files of its splits; prepares nothing.
+    """Check that a finished corpus is there, and the index files of its splits; prepares nothing.
 
     In place of a preparer in a corpus's YAML. The index files of an address are in the cache
-    afterwards.
+    afterwards. Shards that are absent or changed are a warning: the loaders refuse them, or count
+    them where they have a `max_bad_share`.
 
     Arguments
     ---------
@@ -108,7 +109,7 @@ def check_corpus(address: str | Path, *, remote: RemoteOptions | None = None) ->
     """
     corpus = open_corpus(address, remote=remote)
     for name, split in corpus.splits.items():
-        index = ShardIndex.load(split)
+        index = ShardIndex.load_texts(split)
         logger.info("corpus %s: %s has %d utterances", address, name, index.num_utterances)
 
 

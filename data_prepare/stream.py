@@ -6,6 +6,7 @@ batches. Workers take them round robin and the loader keeps their order, so the 
 changes nothing but speed. Nothing in them is random.
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -210,21 +211,36 @@ class ShardLoader(BatchLoader):
 
     def check_faults(self, batch: SpeechBatch) -> None:
         """Count and log what is bad in a batch; an error if there is too much of it."""
-        part = self.sequence.planner.num_utterances / self.cursor.ranks()[1]
-        self.fault_budget.spend(batch, num_utterances=part)
+        self.fault_budget.spend(batch, num_utterances=self.rank_utterances)
+
+    @property
+    def rank_utterances(self) -> float:
+        """Size of each rank's part of a pass."""
+        return self.sequence.planner.num_utterances / self.cursor.ranks()[1]
+
+    def part_of(self, batch: Any) -> "ShardLoader":
+        """Return the loader of the corpus that a batch is of: this one."""
+        del batch
+        return self
 
     def fetch(self, number: int, *, pass_number: int = 0) -> SpeechBatch:
         """Return batch `number` of a pass, read here and now; the position does not change.
 
         For trainers that hand out batch numbers themselves; `num_batches` says how many there are.
         """
+        started_s = time.perf_counter()
+        batch = self.read(number, pass_number=pass_number)
+        self.note(batch, wait_s=time.perf_counter() - started_s)
+        return batch
+
+    def read(self, number: int, *, pass_number: int = 0) -> SpeechBatch:
+        """Return the batch of `fetch`, but neither count it nor refuse its faults."""
         plan = self.sequence.plan(pass_number)
         rows = plan.order[plan.starts[number] : plan.starts[number + 1]]
         reader: Any = self.dataset
         position = Position(pass_number=pass_number)
         request = BatchRequest(self.index.utterances[rows], position=position)
         batch: SpeechBatch = reader[request].unpack()
-        self.check_faults(batch)
         return batch
 
     def num_batches(self, pass_number: int = 0) -> int:

@@ -37,8 +37,8 @@ class Coordinator(threading.Thread):
         No more updates than this are applied.
     save_every : int
         Batches between two snapshots for a checkpoint within an epoch; 0: none.
-    on_report : Callable[[Any], None]
-        Called with the workers' reports, in this thread.
+    on_word : Callable[[str, Any], None]
+        Called with a worker's "report" of an update or "note" of a batch, in this thread.
     averager : Averager | None
         Averages over nodes; told of progress.
     """
@@ -51,7 +51,7 @@ class Coordinator(threading.Thread):
         *,
         max_updates: int | None,
         save_every: int = 0,
-        on_report: Callable[[Any], None],
+        on_word: Callable[[str, Any], None],
         averager: Averager | None = None,
     ) -> None:
         super().__init__(name="hogwild-coordinator", daemon=True)
@@ -60,7 +60,7 @@ class Coordinator(threading.Thread):
         self.has_begun = threading.Event()  # all workers are ready, or one has failed
         self._crew, self._memory, self._options = crew, memory, options
         self._leases, self._counters = memory.leases, memory.counters
-        self._max_updates, self._on_report = max_updates, on_report
+        self._max_updates, self._on_word = max_updates, on_word
         self._averager = averager
         self._save_every = save_every
         self._saved_batches = self._counters.total(BATCHES)
@@ -175,10 +175,10 @@ class Coordinator(threading.Thread):
                 member.groups.note_applied(content)
             elif kind == "state":
                 self._note_state(member, *content)
-            elif kind == "report":
-                self._on_report(content)
             elif kind == "error":
                 raise WorkerError(f"hogwild: worker {member.number} raised:\n{content}")
+            else:
+                self._on_word(kind, content)
         if is_dead:
             self._replace(member)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hogwild.items import EpochItems
+from hogwild.items import EpochItems, Item
 from hogwild.nodes import Nodes
 from hogwild.options import HogwildOptions
 from hogwild.protocols import Batches, Trainee
@@ -28,6 +28,7 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     on_progress: Callable[[dict[str, float]], None] | None = None,
     validate_average: Callable[[Any, int], None] | None = None,
+    on_note: Callable[[Item, Any], None] | None = None,
 ) -> dict[str, Any]:
     """Train a Brain by workers until its epochs, its limit in updates or its patience end.
 
@@ -60,6 +61,9 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
     validate_average : Callable[[Any, int], None] | None
         Called with validation data and epoch while the Brain has the average of the parameters,
         if ``ema_decay`` is set.
+    on_note : Callable[[Item, Any], None] | None
+        Called with each batch of which a worker's :attr:`Trainee.note` tells something, and that,
+        in a thread of its own; again if the batch is given out again. An exception ends the run.
 
     Returns
     -------
@@ -85,6 +89,7 @@ def fit(  # noqa: PLR0913 - the parts of a run, all by keyword
     with ended_by_sigterm(), Session(brain, options, items, state=state) as session:
         session.on_epoch, session.on_progress = on_epoch, on_progress
         session.validate_average = validate_average
+        session.on_note = on_note or session.on_note
         session.begin(factory, arguments())
         session.run(epochs, valid_set)
         return session.figures()

@@ -81,6 +81,10 @@ class EpochCounter(Protocol):
         """Give the epochs to come."""
 
 
+def _nothing(batch: Any) -> None:
+    del batch
+
+
 @dataclass(frozen=True)
 class Trainee:
     """What a worker trains with; made in the worker by a function that the parent names.
@@ -99,6 +103,8 @@ class Trainee:
         Puts them back.
     extent : Callable[[Any], tuple[float, float]] | None
         From a batch to how much it holds, without and with padding; None: not counted.
+    note : Callable[[Any], Any]
+        From a batch, before it is trained on, to what the parent shall know of it; None: nothing.
     """
 
     brain: Any
@@ -107,3 +113,4 @@ class Trainee:
     rng_state: Callable[[], Any]
     set_rng_state: Callable[[Any], None]
     extent: Callable[[Any], tuple[float, float]] | None = None
+    note: Callable[[Any], Any] = _nothing

@@ -15,7 +15,7 @@ from hogwild.coordinator import Coordinator
 from hogwild.counters import SKIPPED, UTTERANCES, Counters, Speed
 from hogwild.crew import Crew
 from hogwild.ema import Ema
-from hogwild.items import EpochItems
+from hogwild.items import EpochItems, Item
 from hogwild.leases import Leases
 from hogwild.nodes import Averager
 from hogwild.options import HogwildOptions
@@ -81,6 +81,7 @@ class Session:
         self._coordinator: Coordinator | None = None
         self.on_epoch: Callable[[dict[str, Any]], None] | None = None
         self.on_progress: Callable[[dict[str, float]], None] | None = None
+        self.on_note: Callable[[Item, Any], None] = _ignore
         self.validate_average: Callable[[Any, int], None] | None = None
         self.crew: Crew
 
@@ -115,7 +116,7 @@ class Session:
             self.options,
             max_updates=self._nodes.part_of(self.brain.optimizer_step_limit),
             save_every=self.brain.ckpt_interval_steps if self._may_save_within_epochs else 0,
-            on_report=self._note_report,
+            on_word=self._hear,
             averager=self._averager,
         )
         self._publish_rates()
@@ -123,8 +124,11 @@ class Session:
         if self._averager is not None:
             self._averager.start()
 
-    def _note_report(self, report: Any) -> None:
-        self.brain.on_update_end(report)
+    def _hear(self, kind: str, content: Any) -> None:
+        if kind == "note":
+            self.on_note(*content)
+            return
+        self.brain.on_update_end(content)
         if self.on_progress is not None:
             self.on_progress(self.memory.counters.progress())
 
@@ -265,6 +269,10 @@ class Session:
             "restarts": self.crew.num_restarts,
             "batches_given_out_again": self.memory.leases.num_given_out_again,
         }
+
+
+def _ignore(item: Item, note: Any) -> None:
+    del item, note
 
 
 def _modules_of(*things: Any) -> list[str]:

@@ -171,6 +171,7 @@ class Worker:
                 item, batch, read_since_s = content
                 waited_s = time.monotonic() - max(waits_since_s, read_since_s)
                 self._count(batch, waited_s=waited_s)
+                self._note(item, batch)
                 self._train(item, batch)
             elif kind == "flush":
                 self._flush()
@@ -184,6 +185,11 @@ class Worker:
         floats[WAIT_S] += waited_s  # for its reading, not for the parent to give it out
         if self._trainee.extent is not None:
             floats[[FILLED, PADDED]] += self._trainee.extent(batch)
+
+    def _note(self, item: Item, batch: Any) -> None:
+        note = self._trainee.note(batch)
+        if note is not None:
+            self._pipe.send(("note", (item, note)))
 
     def _train(self, item: Item, batch: Any) -> None:
         if item.epoch > self._epoch:  # one of an earlier epoch, given out again, joins this one

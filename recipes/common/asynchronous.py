@@ -7,8 +7,6 @@ differ in each process: they are computed once before the start and fixed from t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import SimpleNamespace
@@ -84,14 +82,17 @@ class WorkerFigures:
     ---------
     brain : StampedeBrain
         Whose log it goes to.
+    end_faults : Callable[[], dict[str, int]]
+        Gives the utterances left out so far, by kind, at the end of an epoch.
     """
 
-    def __init__(self, brain: StampedeBrain) -> None:
+    def __init__(self, brain: StampedeBrain, end_faults: Callable[[], dict[str, int]]) -> None:
         self.latest: dict[str, Any] = {}
-        self._brain = brain
+        self._brain, self._end_faults = brain, end_faults
 
     def __call__(self, figures: dict[str, Any]) -> None:
         """Note the figures of an epoch; "epoch" is its number."""
+        figures = {**figures, "faults_by_kind": self._end_faults()}
         self.latest = figures
         shown = {key: value for key, value in figures.items() if key != "epoch"}
         number = self._brain.optimizer_step
@@ -227,9 +228,3 @@ def worker_options(run_opts: RunOptions, worker: int, access: str) -> RunOptions
     changed = {"device": f"cuda:{worker % num_devices}"}
     overridden = set(run_opts.overridden_args) | set(changed)
     return dataclasses.replace(run_opts, **changed, overridden_args=overridden)
-
-
-def plan_id(loader: Any) -> str:
-    """Return a name of a loader's data and their order; it has not been iterated."""
-    text = json.dumps(loader.state_dict(), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from speechbrain.utils.distributed import if_main_process, run_on_main
+from speechbrain.utils.distributed import if_main_process, run_on_main, run_once_per_node
 
-from data_prepare.prepared import find_prepared
+from data_prepare.prepared import PreparedCorpus, copy_prepared, find_prepared
 from data_prepare.stored_corpus import Corpus, Split, open_corpus
+from recipes.common.agreement import check_agreement
 from recipes.common.brain import StampedeBrain
 from recipes.common.hparams import Run
 from recipes.common.report import Stopwatch, results_table, run_record, write_run_json
@@ -22,7 +23,8 @@ logger = logging.getLogger("train")
 def prepare_corpus(corpus: Mapping[str, Any]) -> Corpus:
     """Make what is missing of a corpus on the main process; every rank gets its folders.
 
-    Where only the shards were brought along, as to a cluster, they are used as they are.
+    Where only the shards were brought along, as to a cluster, they are used as they are. The main
+    process decides that for all. With a ``local_folder`` each node gets a copy of its own.
 
     Arguments
     ---------
@@ -34,16 +36,30 @@ def prepare_corpus(corpus: Mapping[str, Any]) -> Corpus:
     Corpus
         Where its splits lie.
     """
-    source = corpus.get("data_folder")
-    shards = find_prepared(Path(corpus["shards_folder"]))
-    if source is not None and not Path(source).exists() and shards is not None:
-        logger.info("%s is absent: the finished shards in %s are used", source, shards.folder)
-        return shards
+    place, copies = run_on_main(_make_missing, [corpus])
+    run_once_per_node(_copy_to_node, [copies])
+    return open_corpus(place, remote=corpus.get("remote"))
+
+
+def _make_missing(corpus: Mapping[str, Any]) -> tuple[str | Path, list[tuple[Path, Path]]]:
+    """Return where the corpus lies, and what each node must copy to where for that."""
+    source, shards = corpus.get("data_folder"), corpus["shards_folder"]
+    if source is not None and not Path(source).exists() and find_prepared(Path(shards)):
+        logger.info("%s is absent: the finished shards in %s are used", source, shards)
+        return shards, []
     for step in ("make", "prepare"):
         if corpus[step] is not None:
-            run_on_main(corpus[step])
-    place = corpus.get("local_folder") or corpus["shards_folder"]
-    return open_corpus(place, remote=corpus.get("remote"))
+            corpus[step]()
+    parts = [corpus, *corpus.get("parts", {}).values()]  # those of a mixture
+    folders = [(p["shards_folder"], p.get("local_folder")) for p in parts]
+    # `prepare` has filled those of this node that are used.
+    copies = [(Path(a), Path(b)) for a, b in folders if b and find_prepared(Path(b))]
+    return corpus.get("local_folder") or shards, copies
+
+
+def _copy_to_node(copies: Sequence[tuple[Path, Path]]) -> None:
+    for shards, local in copies:
+        copy_prepared(PreparedCorpus.load(shards), local)
 
 
 def prepare_targets(hparams: Mapping[str, Any], prepared: Corpus) -> tuple[Any, list[Any]]:
@@ -82,6 +98,21 @@ def build_brain(run: Run, run_opts: Any, *, run_log: RunLog) -> StampedeBrain:
     return brain
 
 
+def open_data(
+    hparams: Mapping[str, Any], prepared: Corpus, *, transforms: Any, **options: Any
+) -> tuple[Any, Any]:
+    """Return training data, loaded with further options, and validation data: equal on all ranks.
+
+    A ValueError on every rank if they differ.
+    """
+    corpus = hparams["corpus"]
+    folders = [prepared.split(corpus[name]) for name in ("train_split", "valid_split")]
+    train = hparams["train_loader"](folders[0], transforms=transforms, **options)
+    valid = hparams["valid_loader"](folders[1], transforms=transforms)
+    check_agreement({"train": train, "valid": valid})
+    return train, valid
+
+
 def evaluate(
     hparams: Mapping[str, Any], brain: StampedeBrain, *, tests: Mapping[str, Split], transforms: Any
 ) -> dict[str, Any]:
@@ -89,7 +120,9 @@ def evaluate(
     results = {}
     for name, folder in tests.items():
         brain.test_set = name
-        brain.evaluate(hparams["test_loader"](folder, transforms=transforms))
+        data = hparams["test_loader"](folder, transforms=transforms)
+        check_agreement({name: data})
+        brain.evaluate(data)
         results[name] = brain.results
     return results
 

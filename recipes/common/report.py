@@ -146,7 +146,7 @@ def run_record(
     dict
         Field -> plain value, for `write_run_json`.
     """
-    indexes = {name: ShardIndex.load(folder).checksum for name, folder in folders.items()}
+    indexes = {name: ShardIndex.load_texts(folder).checksum for name, folder in folders.items()}
     params = sum(p.numel() for p in brain.raw_modules.parameters())
     return {
         "command": shlex.join(["python", *sys.argv]),

@@ -115,7 +115,7 @@ def train(
     options.check()
     if not folders:
         raise ValueError("tokenizer: folders is empty; expected at least one prepared split.")
-    indexes = [ShardIndex.load(folder) for folder in folders]
+    indexes = [ShardIndex.load_texts(folder) for folder in folders]
     info = None if overwrite else read_info(out_folder)
     if info is not None:
         differences = _differences(info, indexes, options)

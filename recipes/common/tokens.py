@@ -228,9 +228,9 @@ def count_ctc_labels(tokens: Tensor, num_tokens: Tensor) -> Tensor:
     Tensor
         [B] int64.
     """
-    places = torch.arange(1, tokens.shape[1], device=tokens.device)
-    is_repeat = (tokens[:, 1:] == tokens[:, :-1]) & (places < num_tokens[:, None])
-    return num_tokens + is_repeat.sum(1)
+    is_repeat = tokens[:, 1:] == tokens[:, :-1]  # [B, U - 1], [B, 0] where no text has a token
+    places = torch.arange(is_repeat.shape[1], device=tokens.device)
+    return num_tokens + (is_repeat & (places + 1 < num_tokens[:, None])).sum(1)
 
 
 def ctc_feasible(num_labels: Tensor, num_frames: Tensor) -> Tensor:

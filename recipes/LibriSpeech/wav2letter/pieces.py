@@ -51,7 +51,7 @@ def train_pieces(
         If pieces of other texts or of another size are there, or the size is impossible.
     """
     folder = Path(out_folder)
-    indexes = [ShardIndex.load(place) for place in folders]
+    indexes = [ShardIndex.load_texts(place) for place in folders]
     stamp = {"vocab_size": vocab_size, "texts": _digest(_texts(indexes))}
     if (folder / INFO_NAME).is_file():
         found = json.loads((folder / INFO_NAME).read_text(encoding="utf-8"))

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from data_prepare.index import ROW_DTYPE, ShardPart, write_index
+from data_prepare.batch import BatchReader, BatchRequest, SpeechBatch, Transform
+from data_prepare.index import ROW_DTYPE, ShardIndex, ShardPart, write_index
+from data_prepare.reading import ShardReader
 from data_prepare.shards import encode_pair, open_shard, shard_name
 
 RATE_HZ = 16000
@@ -88,3 +90,13 @@ def random_shards(num_utterances: int, *, num_shards: int, seed: int = 0) -> lis
     """Seconds between 0.1 and 0.6 of utterances in shards of about equal size."""
     seconds = np.random.default_rng(seed).uniform(0.1, 0.6, num_utterances)
     return [part.tolist() for part in np.array_split(seconds, num_shards)]
+
+
+def wordless_batch(folder: Path, transform: Transform, *, is_readable: bool) -> SpeechBatch:
+    """The loader's batch of an utterance without text, or the one that stands for a lost shard."""
+    split = write_split(folder, [[1.0]], texts=[""], notes={"source": ""})
+    if not is_readable:
+        (split / shard_name(0)).unlink()
+    index = ShardIndex.load_texts(split)
+    reader = BatchReader(ShardReader(index), transforms=[transform])
+    return reader[BatchRequest(index.utterances)].unpack()

@@ -1,5 +1,6 @@
 """Global batches: of one size, each utterance at most once, the same on all ranks."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,54 @@ def test_resume_in_mid_epoch_goes_on(split, tmp_path):
     resumed = make_loader(split)
     Checkpointer(tmp_path, {"loader": resumed}).recover_if_possible()
     assert before + [batch.id for _ in range(2) for batch in resumed] == whole
+
+
+def ranks_of(split, world_size, **options):
+    return [make_loader(split, rank=r, world_size=world_size, **options) for r in range(world_size)]
+
+
+def take(loaders, num_updates):
+    """Return the utterances of each of so many updates of all ranks, as sets."""
+    walks = [iter(loader) for loader in loaders]
+    rounds = num_updates * loaders[0].accumulation
+    ids = [[next(walk).id for _ in range(rounds)] for walk in walks]
+    names = [sum((ids[rank][r] for rank in range(len(ids))), []) for r in range(rounds)]
+    size = loaders[0].accumulation
+    updates = [sum(names[u * size : (u + 1) * size], []) for u in range(num_updates)]
+    assert {len(update) for update in updates} == {G}
+    return [frozenset(update) for update in updates]
+
+
+@pytest.mark.parametrize("micro_batch", [M, None])
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+def test_resume_on_other_ranks_between_updates_gives_the_rest(split, micro_batch, world_size):
+    whole = take(ranks_of(split, 1), 6)
+    first = ranks_of(split, 2, micro_batch=micro_batch)
+    done = take(first, 2)
+    state = json.loads(json.dumps(first[0].state_dict()))
+    other = ranks_of(split, world_size, micro_batch=micro_batch)
+    for loader in other:
+        loader.load_state_dict(state)
+    assert done + take(other, 3) == whole[:5]
+    again = ranks_of(split, 4, micro_batch=2)  # once more, and with other micro-batches
+    for loader in again:
+        loader.load_state_dict(other[0].state_dict())
+    assert take(again, 1) == whole[5:]
+
+
+def test_resume_on_other_ranks_within_an_update_is_refused(split):
+    first = ranks_of(split, 2)
+    for loader in first:
+        next(iter(loader))
+    state = first[0].state_dict()
+    with pytest.raises(ValueError, match=r"at_once is 4, was 2; .*within an update \(8 utter"):
+        ranks_of(split, 4)[0].load_state_dict(state)
+    same = make_loader(split, rank=0, world_size=1, at_once=2)
+    same.load_state_dict(state)
+    with pytest.raises(ValueError, match=r"within an update .* of 2 ranks, now there are 1"):
+        next(iter(same))
+    with pytest.raises(ValueError, match="at_once is 4, was 2; seed is 3, was 0; expected"):
+        ranks_of(split, 4, seed=3)[0].load_state_dict(state)
 
 
 def test_batches_know_their_pass(split):

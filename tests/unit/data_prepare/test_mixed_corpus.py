@@ -125,6 +125,21 @@ def test_mixed_corpus_works_where_only_the_shards_were_brought(corpus, raw, tmp_
     assert prepared.split("calls/train").resolve() == (work / "shards" / "train").resolve()
 
 
+def test_mixed_corpus_with_a_shard_gone_is_a_warning(corpus, tmp_path, caplog):
+    work = tmp_path / "gone"
+    shutil.copytree(Path(corpus["work_folder"]), work)
+    shard = next((work / "shards" / "train").glob("*.tar"))
+    shard.unlink()
+    part = {**corpus["parts"]["calls"], "data_folder": "nowhere", "shards_folder": work / "shards"}
+    prepared = prepare_mixture(tmp_path / "other", parts={"calls": part})
+    assert f"{shard.name}: missing" in caplog.text
+    options = {"max_batch_s": 4.0, "shuffle": True}
+    with pytest.raises(ValueError, match="missing"):
+        MixedLoader(prepared.split("train"), **options)
+    loader = MixedLoader(prepared.split("train"), max_bad_share=0.99, **options)
+    assert len(loader.report()["corpora"]) == 1
+
+
 def test_mixed_corpus_part_prepared_anew_error(corpus, tmp_path):
     work = tmp_path / "changed"
     shutil.copytree(Path(corpus["work_folder"]), work)

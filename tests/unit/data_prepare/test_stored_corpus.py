@@ -1,6 +1,7 @@
 """Opening a prepared corpus in a folder or at an address, also by hparams/corpus/prepared.yaml."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +77,16 @@ def test_open_address_with_splits_elsewhere_error(corpus, tmp_path, splits):
         open_corpus(f"{server.address}/corpus", remote=options(tmp_path))
 
 
-def test_check_corpus_names_what_is_absent(corpus, tmp_path):
+def test_check_corpus_warns_of_absent_shards_and_the_loader_refuses_them(corpus, tmp_path, caplog):
     with FaultyServer(tmp_path) as server:
         check_corpus(f"{server.address}/corpus", remote=options(tmp_path))
+        assert not caplog.records
         (corpus / "valid" / "shard-000000.tar").unlink()
+        check_corpus(f"{server.address}/corpus", remote=options(tmp_path))
+        split = open_corpus(f"{server.address}/corpus", remote=options(tmp_path)).split("valid")
         with pytest.raises(ValueError, match=r"corpus/valid: .*shard-000000\.tar: missing"):
-            check_corpus(f"{server.address}/corpus", remote=options(tmp_path))
+            ShardLoader(split, max_batch_s=2.0)
+    assert re.search(r"corpus/valid: .*shard-000000\.tar: missing", caplog.text)
 
 
 def test_prepared_yaml_opens_an_address(corpus, tmp_path):

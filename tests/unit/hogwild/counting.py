@@ -130,8 +130,13 @@ def make_trainee(worker: int, task: Task) -> Trainee:
         die_once(task.folder)
     brain, _ = make_counter(task)
     brain.before_forward = Fate(task, worker)
-    plan = Plan(task.size, is_warning=task.fate == "warns")
-    return Trainee(brain, plan, partial(seed_streams, 1), rng_state, set_rng_state)
+    plan, seed = Plan(task.size, is_warning=task.fate == "warns"), partial(seed_streams, 1)
+    return Trainee(brain, plan, seed, rng_state, set_rng_state, note=note_of_odd)
+
+
+def note_of_odd(batch: Numbered) -> str | None:
+    """Tell the names of batches of odd numbers."""
+    return batch.id[0] if batch.number % 2 else None
 
 
 def die_once(folder: Path | None) -> None:
@@ -203,6 +208,7 @@ def count(
     epochs: int = 2,
     valid: Any = None,
     interrupt_after: str | None = None,
+    on_note: Any = None,
     **options: Any,
 ) -> tuple[CountingBrain, list[dict[str, Any]]]:
     """Let workers count; return the parent's Brain and the figures of each epoch.
@@ -228,6 +234,7 @@ def count(
         plan_id=plan_id,
         batches_per_epoch=batches_per_epoch,
         on_epoch=figures.append,
+        on_note=on_note,
     )
     return brain, figures
 

@@ -191,7 +191,7 @@ def simulate(
         options,
         max_updates=max_updates,
         save_every=save_every,
-        on_report=print,
+        on_word=print,
     )
     crew.begin()
     snapshots = []

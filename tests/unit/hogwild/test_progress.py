@@ -41,7 +41,7 @@ def test_second_save_waits_until_the_first_is_written():
         HogwildOptions(num_workers=1),
         max_updates=None,
         save_every=2,
-        on_report=print,
+        on_word=print,
     )
 
     def saves_after_two_batches() -> int:

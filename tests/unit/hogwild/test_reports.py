@@ -5,6 +5,7 @@ import random
 import pytest
 
 from hogwild.counters import UPDATES, Counters
+from tests.unit.hogwild.counting import Task, count
 from tests.unit.hogwild.toy_run import Toy, train
 
 
@@ -49,3 +50,26 @@ def test_run_with_nothing_left_to_do_tells_what_its_workers_did(tmp_path):
     assert again.figures == []
     assert sum(again.ended["staleness_histogram"]) == len(toy.sizes)
     assert again.ended["updates_by_worker"] == first.figures[-1]["updates_by_worker"]
+
+
+@pytest.mark.multiproc
+@pytest.mark.parametrize("fate", ["", "dies_once"])
+def test_notes_of_batches_are_told_by_all_workers_before_the_epoch_ends(tmp_path, fate):
+    told = []
+    count(
+        Task(20, folder=tmp_path, fate=fate),
+        epochs=2,
+        on_note=lambda item, note: told.append((item.pass_number, item.number, note)),
+    )
+    odd = {(done, n, f"utt-{n}") for done in range(2) for n in range(1, 20, 2)}
+    assert set(told) == odd
+    assert len(told) == len(odd) or fate  # again where a batch is given out again
+
+
+@pytest.mark.multiproc
+def test_error_about_a_note_ends_the_run():
+    def refuse(item, note):
+        raise ValueError(f"{note} is too bad")
+
+    with pytest.raises(ValueError, match=r"^utt-\d+ is too bad$"):
+        count(Task(20), on_note=refuse)

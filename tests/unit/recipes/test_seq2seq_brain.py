@@ -10,7 +10,9 @@ from speechbrain import Stage
 from speechbrain.dataio.batch import PaddedBatch
 
 from recipes.BizSpeech.ASR.seq2seq.brain import ASR
+from recipes.common.tokens import TokenEncoder
 from tests.conftest import ROOT
+from tests.unit.data_prepare.corpora import wordless_batch
 
 SIZES = {
     "vocab_size": 11, "norm_type": "sentence", "hop_ms": 20, "dropout": 0.0, "cnn_blocks": 1,
@@ -105,6 +107,21 @@ def test_objectives_padding_batch_weighs_nothing(brain):
     grads = [p.grad for p in brain.modules.parameters() if p.grad is not None]
     assert (loss.total.item(), loss.count) == (0.0, 0)
     assert grads and all(grad.abs().max() == 0 for grad in grads)
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+@pytest.mark.parametrize("stage", [Stage.TRAIN, Stage.VALID])
+def test_batch_without_tokens_has_a_loss_and_gradients(brain, tmp_path, stage, is_readable):
+    encoder = TokenEncoder(SimpleNamespace(encode=lambda text: []))
+    batch = wordless_batch(tmp_path / "split", encoder, is_readable=is_readable)
+    assert batch.tokens.data.shape == (1, 0)
+    brain.on_stage_start(stage, 1)
+    loss = loss_of(brain, batch, stage)
+    loss.total.backward()
+    grads = [p.grad for p in brain.modules.parameters() if p.grad is not None]
+    assert all(grad.isfinite().all() for grad in grads)
+    assert (loss.count, bool(loss.total > 0)) == ((1, True) if is_readable else (0, False))
+    assert int(brain.num_infeasible) == 0
 
 
 def test_ctc_rests_after_its_epochs(brain):

@@ -202,7 +202,7 @@ def _encoded(
 ) -> EncodedText:
     vocabulary = Vocabulary(tokens_file)
     if text_file is None:
-        index = ShardIndex.load(split)
+        index = ShardIndex.load_texts(split)
         stamp = f"{level} of {index.checksum}"
 
         def sentences() -> Iterator[str]:

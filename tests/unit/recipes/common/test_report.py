@@ -14,6 +14,7 @@ from recipes.common.report import (
     run_record,
     write_run_json,
 )
+from tests.unit.data_prepare.corpora import write_split
 
 RESULTS = {
     "test": {
@@ -67,8 +68,8 @@ def test_stopwatch_total_is_the_sum_of_laps():
     assert abs(parts - watch.seconds["total"]) < 1e-9
 
 
-def test_run_record_of_a_run_that_only_tests_is_strict_json():
-    brain = SimpleNamespace(
+def brain_that_only_tested():
+    return SimpleNamespace(
         raw_modules=torch.nn.ModuleDict(),
         precision="fp32",
         device="cpu",
@@ -79,10 +80,25 @@ def test_run_record_of_a_run_that_only_tests_is_strict_json():
         clock=SimpleNamespace(train_s=0.0, valid_s=0.0, target_reached_s=None),
         options=SimpleNamespace(valid_metric="wer", target_value=20.0),
     )
+
+
+def record_of(folders):
     run = SimpleNamespace(path="x.yaml", hparams={"seed": 1})
-    made = run_record(run, brain, watch=Stopwatch(), results={}, folders={})
+    return run_record(run, brain_that_only_tested(), watch=Stopwatch(), results={}, folders=folders)
+
+
+def test_run_record_of_a_run_that_only_tests_is_strict_json():
+    made = record_of({})
     assert made["train_loss"] is None
     json.dumps(made, allow_nan=False)
+
+
+def test_run_record_after_a_shard_is_gone_has_the_checksum(tmp_path, caplog):
+    split = write_split(tmp_path / "train", [[0.1], [0.1]])
+    whole = record_of({"train": split})["index_checksums"]
+    (split / "shard-000001.tar").unlink()
+    assert record_of({"train": split})["index_checksums"] == whole
+    assert "shard-000001.tar: missing" in caplog.text
 
 
 def record(updates: int, test: str, command: str) -> dict:

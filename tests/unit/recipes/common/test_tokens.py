@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,16 @@ def test_train_again_same_texts_in_other_shards_reused(tmp_path, tokenizer, monk
     train_tokenizer([other], tokenizer.folder, vocab_size=60)
 
 
+def test_train_with_a_shard_gone_warns_and_is_the_same(split, tokenizer, tmp_path, caplog):
+    other = shutil.copytree(split, tmp_path / "train")
+    (other / "shard-000000.tar").unlink()
+    train_tokenizer([other], tokenizer.folder, vocab_size=60)  # as a resumed run calls it
+    assert "shard-000000.tar: missing" in caplog.text
+    anew = train_tokenizer([other], tmp_path / "tokenizer", vocab_size=60)
+    for name in ("tokenizer.model", "tokenizer.json"):
+        assert (anew / name).read_bytes() == (tokenizer.folder / name).read_bytes()
+
+
 def test_train_again_other_options_error_names_them(split, tokenizer):
     with pytest.raises(ValueError, match="text is 'upper', was 'raw'; vocab_size is 50, was 60"):
         train_tokenizer([split], tokenizer.folder, vocab_size=50, text="upper")
@@ -168,6 +179,16 @@ def test_encoder_in_batches_pads_with_blank(split, tokenizer):
     assert batch.tokens_eos.data[0, : len(ids[0]) + 1].tolist() == [*ids[0], 3]
     assert batch.tokens.data.shape == (2, max(map(len, ids)))
     assert batch.tokens.data.dtype == torch.int64
+
+
+def test_ctc_labels_of_empty_texts_are_none():
+    tokens, num_tokens = torch.zeros(2, 0, dtype=torch.int64), torch.tensor([0, 0])
+    assert count_ctc_labels(tokens, num_tokens).tolist() == [0, 0]
+    assert count_ctc_labels(torch.tensor([[5]]), torch.tensor([1])).tolist() == [1]
+    logp = torch.randn(3, 2, 4).log_softmax(-1)
+    loss = F.ctc_loss(logp, tokens, torch.tensor([3, 2]), num_tokens, reduction="none")
+    blanks = torch.stack([-logp[:, 0, 0].sum(), -logp[:2, 1, 0].sum()])
+    assert torch.allclose(loss, blanks)
 
 
 def test_ctc_feasible_agrees_with_ctc_loss():

@@ -1,6 +1,7 @@
 """The Brain: its loss and units, accumulation, checks, tests."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from speechbrain import Stage
 
 from recipes.common.schedule import inverse_square_root
 from recipes.MuSTC.ST.conformer.losses import ctc_loss, translation_loss
+from recipes.MuSTC.ST.conformer.tokens import PairEncoder
+from tests.unit.data_prepare.corpora import wordless_batch
 from tests.unit.recipes.conformer.models import PAIRS, load_model, make_batch, make_brain
 
 NUM_TARGETS = sum(len(target) + 1 for _, target in PAIRS)
@@ -86,6 +89,21 @@ def test_padding_batch_weighs_nothing(brain):
     assert (loss.total.item(), loss.count) == (0.0, 0)
     assert grads and all(grad.abs().max() == 0 for grad in grads)
     assert not brain.sums.any()
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+@pytest.mark.parametrize("stage", [Stage.TRAIN, Stage.VALID])
+def test_batch_without_tokens_has_a_loss_and_gradients(brain, tmp_path, stage, is_readable):
+    words = SimpleNamespace(encode=lambda text: [])
+    pair = SimpleNamespace(source=words, target=words, prefix_of=lambda example: [2])
+    batch = wordless_batch(tmp_path / "split", PairEncoder(pair), is_readable=is_readable)
+    assert batch.source_tokens.data.shape == (1, 0)
+    loss = loss_of(brain, batch, stage)
+    loss.total.backward()
+    grads = [p.grad for p in brain.modules.parameters() if p.grad is not None]
+    assert grads and all(grad.isfinite().all() for grad in grads)
+    assert (loss.count, bool(loss.total > 0)) == ((1, True) if is_readable else (0, False))
+    assert int(brain.sums[4]) == 0
 
 
 def test_infeasible_utterances_are_counted(brain):

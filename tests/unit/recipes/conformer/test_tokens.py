@@ -27,7 +27,7 @@ class Index:
         return iter(TEXTS)
 
     @classmethod
-    def load(cls, folder):
+    def load_texts(cls, folder):
         return cls()
 
 

@@ -19,7 +19,7 @@ TEXTS = [
 def folder(tmp_path, monkeypatch):
     """Pieces of a few texts."""
     index = SimpleNamespace(texts=lambda: [{"text": text} for text in TEXTS])
-    monkeypatch.setattr(pieces, "ShardIndex", SimpleNamespace(load=lambda place: index))
+    monkeypatch.setattr(pieces, "ShardIndex", SimpleNamespace(load_texts=lambda place: index))
     return train_pieces(["split"], tmp_path / "pieces", vocab_size=32)
 
 
