@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from comparing.jobs import ROOT, Job, jobs_of, tuning_jobs
+from comparing.jobs import Job, jobs_of, tuning_jobs
+from comparing.run_files import ROOT
 from comparing.running import compare, run_single
 from comparing.tuning import fixed_rates
 from recipes.common.faults import plain_faults

@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from comparing.jobs import ROOT, Job
+from comparing.jobs import Job
 from comparing.options import Comparison
 from comparing.records import Record, read_record
+from comparing.run_files import ROOT
 
 
 @dataclass(frozen=True)

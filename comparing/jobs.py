@@ -13,12 +13,11 @@ from typing import Any
 
 from comparing.children import call
 from comparing.options import Comparison
+from comparing.run_files import ROOT, counted_in_updates, keys_of
 from comparing.ways import Way, ways_of
 from recipes.common import divergence
 from recipes.common.folder_lock import locked
 from recipes.common.stop_file import EXIT_CODE, RunStopped, StopFile
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -98,14 +97,15 @@ def make_job(
     -------
     Job
         The run.
+
+    Raises
+    ------
+    ValueError
+        If the run file counts something in updates that `schedule` does not have.
     """
     trained = ways_of(what.processes)[way]
     run_file = what.hogwild_file if trained.entry == "train_hogwild.py" else what.run_file
-    options = {
-        "seed": seed,
-        "output_folder": str(folder),
-        "noprogressbar": True,
-        **scaled(what, trained),
+    given = {
         **what.options,
         **what.budgets[budget],
         **trained.options,
@@ -113,18 +113,34 @@ def make_job(
         **{key: value for key, value in what.variants[variant].items() if key != "budgets"},
         **({} if rate is None else {what.rate_key: rate}),
     }
+    options = {
+        "seed": seed,
+        "output_folder": str(folder),
+        "noprogressbar": True,
+        **scaled(what, trained, run_file, has_data_folder="data_folder" in given),
+        **given,
+    }
     return Job(
         variant, budget, way, seed, rate, folder, [*trained.command, run_file, *words(options)]
     )
 
 
-def scaled(what: Comparison, way: Way) -> dict[str, Any]:
-    """Return the options that follow from a way's batch and updates."""
+def scaled(what: Comparison, way: Way, run_file: str, *, has_data_folder: bool) -> dict[str, Any]:
+    """Return the options that follow from a way's batch and updates; see `make_job`."""
+    keys = keys_of(run_file, has_data_folder=has_data_folder)
+    lacking = [key for key in counted_in_updates(keys) if key not in what.schedule]
+    if lacking and way.updates != 1.0:
+        raise ValueError(
+            f"comparison: schedule lacks {lacking}, which {run_file} counts in updates, and "
+            f"{way.name} makes {way.updates:g} times the updates of one process; expected them in "
+            "it, with the values of one process."
+        )
     options: dict[str, Any] = {
         key: max(1, round(value * way.updates)) for key, value in what.schedule.items()
     }
-    if way.batch != 1.0:
-        options[what.batch_key] = what.batch * way.batch
+    batch = what.batch * way.batch
+    if keys.get(what.batch_key) != batch:
+        options[what.batch_key] = batch
     return options
 
 

@@ -37,12 +37,12 @@ class Comparison:
     way_options : Mapping[str, Options]
         Way -> options of its own; stated in the report.
     batch : float
-        Batch of the run file, in the unit of `batch_key`.
+        Batch of one process, in the unit of `batch_key`; it replaces that of the run file.
     batch_key : str
-        Option that bounds a batch.
+        Option that bounds a batch; each way sets it, so that it is none of the other options.
     schedule : Mapping[str, int]
-        Options that are counted in updates, as the run file has them: an update that holds p times
-        the data makes them p times fewer.
+        Options that are counted in updates, with their values for one process, all that the run
+        file has: an update that holds p times the data makes them p times fewer.
     rates : Sequence[float]
         Learning rates; with several, each way takes the one that is best on validation data.
     rate_key : str
@@ -102,6 +102,12 @@ class Comparison:
                 faults.append(
                     f"variants: {name} has budgets {sorted(unknown)}; expected some of "
                     f"{[*self.budgets]}"
+                )
+        for own in (self.options, *self.budgets.values(), *self.variants.values()):
+            if self.batch_key in own:
+                faults.append(
+                    f"batch_key: {self.batch_key} is {own[self.batch_key]} in an option, budget "
+                    "or variant, which would give all ways the same; expected it as `batch`"
                 )
         if self.tuning_seed in self.seeds:
             faults.append(f"tuning_seed: is {self.tuning_seed}, one of the seeds; expected another")

@@ -8,9 +8,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from comparing.groups import group
-from comparing.jobs import ROOT, Job, jobs_of, run
+from comparing.jobs import Job, jobs_of, run
 from comparing.options import Comparison
 from comparing.report import write_report
+from comparing.run_files import ROOT
 from comparing.tuning import best_rates, fixed_rates
 
 

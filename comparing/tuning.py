@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from comparing.jobs import ROOT, Job
+from comparing.jobs import Job
 from comparing.options import Comparison
 from comparing.records import read_record
+from comparing.run_files import ROOT
 
 
 def fixed_rates(what: Comparison) -> dict[str, float | None]:

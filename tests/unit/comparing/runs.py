@@ -61,5 +61,10 @@ def write_run(
 
 def small_comparison(**options: Any) -> Comparison:
     """Return a comparison of two ways and three seeds."""
-    given = {"run_file": "a.yaml", "hogwild_file": "b.yaml", "ways": ["one", "hogwild"]}
+    given: dict[str, Any] = {
+        "run_file": "hparams/train.yaml",
+        "hogwild_file": "hparams/train_hogwild.yaml",
+        "ways": ["one", "hogwild"],
+        "schedule": {"num_warmup": 200, "num_hold": 1400, "num_decay": 1000},
+    }
     return Comparison(**{**given, **options})

@@ -49,14 +49,14 @@ def test_ways_take_turns_and_another_one_begins_with_each_seed():
 
 
 def test_schedules_follow_the_updates_and_batches_their_share():
-    what = small_comparison(ways=ALL, schedule={"num_warmup": 100}, batch=20.0)
+    what = small_comparison(ways=ALL, batch=20.0)
     found = {way: flags(job) for way, job in one_of_each(what).items()}
     warmups = {way: int(own["num_warmup"]) for way, own in found.items()}
-    assert {way for way, num in warmups.items() if num == 100} == {
+    assert {way for way, num in warmups.items() if num == 200} == {
         *("one", "one_all_cores", "ddp_small_batch", "hogwild", "hogwild_twice")
     }
-    assert {way for way, num in warmups.items() if num == 50} == {"accumulation", "ddp"}
-    assert {way for way, num in warmups.items() if num == 200} == {
+    assert {way for way, num in warmups.items() if num == 100} == {"accumulation", "ddp"}
+    assert {way for way, num in warmups.items() if num == 400} == {
         "small_batch",
         "hogwild_small_batch",
     }
