@@ -8,10 +8,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from comparing.jobs import Job
+from comparing.jobs import Job, State
 from comparing.options import Comparison
 from comparing.records import Record, read_record
 from comparing.run_files import ROOT
+
+STATES: Mapping[State, str] = {
+    "diverged": "diverged",
+    "missing": "not finished",
+    "other": "made by another command",
+}
+"""Why a run has no figures -> the words for it."""
 
 
 @dataclass(frozen=True)
@@ -22,15 +29,14 @@ class Group:
     ---------
     records : Mapping[str, Mapping[int, Record]]
         Way -> seed -> run that has ended. Every way of the comparison is there.
-    diverged, missing : Mapping[str, Sequence[int]], Mapping[str, Sequence[int]]
-        Way -> seeds whose run has no results: its figures became infinite, or it has not ended.
+    absent : Mapping[str, Mapping[int, State]]
+        Way -> seed -> why its run has no figures. Every way is there.
     limit_s : float | None
         Budget in seconds; None: the budget is another one.
     """
 
     records: Mapping[str, Mapping[int, Record]]
-    diverged: Mapping[str, Sequence[int]]
-    missing: Mapping[str, Sequence[int]]
+    absent: Mapping[str, Mapping[int, State]]
     limit_s: float | None = None
 
     @property
@@ -41,7 +47,20 @@ class Group:
     @property
     def has_ended(self) -> bool:
         """Whether any has, with results or diverged."""
-        return bool(self.runs) or any(self.diverged.values())
+        return bool(self.runs) or any(self.seeds(way, "diverged") for way in self.absent)
+
+    def seeds(self, way: str, state: State) -> list[int]:
+        """Return the seeds of a way whose run is in a state other than "done"."""
+        return [seed for seed, own in self.absent[way].items() if own == state]
+
+    def absent_in(self, state: State) -> dict[str, list[int]]:
+        """Return way -> seeds, of the ways that have any in a state other than "done"."""
+        found = {way: self.seeds(way, state) for way in self.absent}
+        return {way: seeds for way, seeds in found.items() if seeds}
+
+    def num_seeds(self, way: str) -> int:
+        """Return how many runs a way has, with figures or not."""
+        return len(self.records[way]) + len(self.absent[way])
 
     @property
     def equal_s(self) -> float:
@@ -76,15 +95,15 @@ def group(what: Comparison, jobs: Sequence[Job]) -> Groups:
 
 def _group(what: Comparison, jobs: Sequence[Job], budget: str) -> Group:
     records: dict[str, dict[int, Record]] = {way: {} for way in what.ways}
-    diverged: dict[str, list[int]] = {way: [] for way in what.ways}
-    missing: dict[str, list[int]] = {way: [] for way in what.ways}
+    absent: dict[str, dict[int, State]] = {way: {} for way in what.ways}
     for job in sorted(jobs, key=lambda job: job.seed):
-        if job.is_done:
+        state = job.state
+        if state == "done":
             record = read_record(ROOT / job.folder, metric=what.valid_metric)
             records[job.way][job.seed] = record
         else:
-            (diverged if job.is_diverged else missing)[job.way].append(job.seed)
-    return Group(records, diverged, missing, what.budgets[budget].get("max_seconds"))
+            absent[job.way][job.seed] = state
+    return Group(records, absent, what.budgets[budget].get("max_seconds"))
 
 
 # --- what makes runs comparable ------------------------------------------------------------------
@@ -166,10 +185,11 @@ def warnings_of(groups: Groups) -> list[str]:
         if len(values) > 1:
             told.append(f"runs of {len(values)} {name}: {'; '.join(sorted(values))}")
     for (variant, budget), found in groups.items():
-        for state, seeds in (("diverged", found.diverged), ("not finished", found.missing)):
-            names = [f"{way} seed {seed}" for way, own in seeds.items() for seed in own]
+        for state, words in STATES.items():
+            own = found.absent_in(state)
+            names = [f"{way} seed {seed}" for way, seeds in own.items() for seed in seeds]
             if names:
-                told.append(f"{state} ({variant}, {budget}): {', '.join(names)}")
+                told.append(f"{words} ({variant}, {budget}): {', '.join(names)}")
     return told
 
 

@@ -9,15 +9,22 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from comparing.children import call
 from comparing.options import Comparison
-from comparing.run_files import ROOT, counted_in_updates, keys_of
-from comparing.ways import Way, ways_of
+from comparing.run_files import ROOT, scaled
+from comparing.ways import ways_of
 from recipes.common import divergence
 from recipes.common.folder_lock import locked
 from recipes.common.stop_file import EXIT_CODE, RunStopped, StopFile
+
+NOTE = "job.txt"
+"""In the folder of a run: the command that made it."""
+OUTPUT = "--output_folder"
+State = Literal["done", "diverged", "missing", "other"]
+"""With results; its figures became infinite; not begun or not ended; made by another command."""
+ENDED = ("done", "diverged")
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,29 @@ class Job:
         return f"{self.variant}, {self.budget}, {self.way}, seed {self.seed}{rate}"
 
     @property
+    def told(self) -> str:
+        """The command for people, and for the folder's note of what made its run."""
+        return shlex.join(["python", *self.command[1:]])
+
+    @property
+    def state(self) -> State:
+        """How far the run of the folder is; only one of this command counts."""
+        made_by = self.made_by
+        has_ended = self.is_done or self.is_diverged
+        if made_by is None:
+            return "other" if has_ended else "missing"
+        # The folder may have been moved, or be named in another way, and so the interpreter.
+        if _essence(made_by) != _essence(self.told):
+            return "other"
+        return ("done" if self.is_done else "diverged") if has_ended else "missing"
+
+    @property
+    def made_by(self) -> str | None:
+        """The command that made the folder's run; None: nobody has noted it."""
+        note = ROOT / self.folder / NOTE
+        return note.read_text(encoding="utf-8") if note.is_file() else None
+
+    @property
     def is_done(self) -> bool:
         """Whether the run has ended with results."""
         path = ROOT / self.folder / "run.json"
@@ -62,6 +92,14 @@ class Job:
     def is_diverged(self) -> bool:
         """Whether the run has ended without results, since its loss or parameters diverged."""
         return not self.is_done and (ROOT / self.folder / divergence.FILE).is_file()
+
+
+def _essence(told: str) -> list[str]:
+    """Return the words of a command but for the interpreter and the folder that it writes to."""
+    words = shlex.split(told)[1:]
+    if OUTPUT in words:
+        del words[words.index(OUTPUT) + 1]
+    return words
 
 
 def make_job(
@@ -123,25 +161,6 @@ def make_job(
     return Job(
         variant, budget, way, seed, rate, folder, [*trained.command, run_file, *words(options)]
     )
-
-
-def scaled(what: Comparison, way: Way, run_file: str, *, has_data_folder: bool) -> dict[str, Any]:
-    """Return the options that follow from a way's batch and updates; see `make_job`."""
-    keys = keys_of(run_file, has_data_folder=has_data_folder)
-    lacking = [key for key in counted_in_updates(keys) if key not in what.schedule]
-    if lacking and way.updates != 1.0:
-        raise ValueError(
-            f"comparison: schedule lacks {lacking}, which {run_file} counts in updates, and "
-            f"{way.name} makes {way.updates:g} times the updates of one process; expected them in "
-            "it, with the values of one process."
-        )
-    options: dict[str, Any] = {
-        key: max(1, round(value * way.updates)) for key, value in what.schedule.items()
-    }
-    batch = what.batch * way.batch
-    if keys.get(what.batch_key) != batch:
-        options[what.batch_key] = batch
-    return options
 
 
 def words(options: Mapping[str, Any]) -> list[str]:
@@ -236,15 +255,15 @@ def run(job: Job) -> None:
 
 
 def _run(job: Job, folder: Path) -> None:
-    note, command = folder / "job.txt", shlex.join(["python", *job.command[1:]])
-    if note.is_file() and note.read_text(encoding="utf-8") != command:
+    if job.state == "other":
         raise ValueError(
-            f"{job.folder}: holds the run of another command:\n{note.read_text(encoding='utf-8')}\n"
-            f"expected\n{command}\ngive another output_folder, or move this one away."
+            f"{job.folder}: holds the run of another command:\n"
+            f"{job.made_by or f'(no {NOTE} tells which)'}\n"
+            f"expected\n{job.told}\ngive another output_folder, or move this one away."
         )
-    note.write_text(command, encoding="utf-8")
-    if job.is_done or job.is_diverged:
+    if job.state in ENDED:
         return
+    (folder / NOTE).write_text(job.told, encoding="utf-8")
     said = folder / "out.txt"
     code = call(job.command, cwd=ROOT, said=said, environment=_environment())
     if job.is_diverged:

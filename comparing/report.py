@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from comparing.groups import Group, Groups, check_equal, warnings_of
+from comparing.groups import STATES, Group, Groups, check_equal, warnings_of
 from comparing.options import Comparison
 from comparing.page import page
 from comparing.plots import curves_png, sizes_png
@@ -153,8 +153,7 @@ def _figures(what: Comparison, group: Group) -> dict[str, Any]:
             way: {seed: _curve(record) for seed, record in own.items()}
             for way, own in group.records.items()
         },
-        "diverged": {way: list(seeds) for way, seeds in group.diverged.items() if seeds},
-        "missing": {way: list(seeds) for way, seeds in group.missing.items() if seeds},
+        **{state: group.absent_in(state) for state in STATES},
     }
 
 

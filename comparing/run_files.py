@@ -1,4 +1,4 @@
-"""What the run files of a comparison say themselves, before its options replace any of it."""
+"""What the run files of a comparison say themselves, and which options their ways need."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from comparing.options import Comparison
+from comparing.ways import Way
 from recipes.common.yaml_tree import read_source
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,3 +50,44 @@ def counted_in_updates(keys: Mapping[str, Any]) -> list[str]:
     found = [name for name in COUNTED if isinstance(keys.get(name), int)]
     found += [f"update_schedule.{name}" for name in COUNTED if isinstance(nested.get(name), int)]
     return found
+
+
+def scaled(what: Comparison, way: Way, run_file: str, *, has_data_folder: bool) -> dict[str, Any]:
+    """Return the options that follow from a way's batch and updates, unless the run file has them.
+
+    Arguments
+    ---------
+    what : Comparison
+        Its batch and schedule.
+    way : Way
+        Its share of them.
+    run_file : str
+        Of the way.
+    has_data_folder : bool
+        See `keys_of`.
+
+    Returns
+    -------
+    dict of str to Any
+        Option -> value.
+
+    Raises
+    ------
+    ValueError
+        If the run file counts something in updates that the schedule does not have.
+    """
+    keys = keys_of(run_file, has_data_folder=has_data_folder)
+    lacking = [key for key in counted_in_updates(keys) if key not in what.schedule]
+    if lacking and way.updates != 1.0:
+        raise ValueError(
+            f"comparison: schedule lacks {lacking}, which {run_file} counts in updates, and "
+            f"{way.name} makes {way.updates:g} times the updates of one process; expected them in "
+            "it, with the values of one process."
+        )
+    options: dict[str, Any] = {
+        key: max(1, round(value * way.updates)) for key, value in what.schedule.items()
+    }
+    batch = what.batch * way.batch
+    if keys.get(what.batch_key) != batch:
+        options[what.batch_key] = batch
+    return options

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from comparing.groups import Group
+from comparing.groups import STATES, Group
 from comparing.options import Comparison
 from comparing.statistics import Summary, summarise
 from comparing.ways import ways_of
@@ -101,7 +102,7 @@ def figures_of(what: Comparison, group: Group) -> dict[str, dict[str, dict[int, 
     """
     rows: dict[str, dict[int, dict[str, Any]]] = {}
     for way, own in group.records.items():
-        rows[way] = {seed: {} for seed in sorted([*own, *group.diverged[way]])}
+        rows[way] = {seed: {} for seed in sorted([*own, *group.seeds(way, "diverged")])}
         for seed, record in own.items():
             best = group.best_at_equal_seconds(record)
             rows[way][seed] = {**record.figures(what.metrics), "valid_at": best}
@@ -121,9 +122,9 @@ def main_table(title: str, what: Comparison, group: Group) -> Table:
     rows = []
     for way, own in figures.items():
         cells = [Cell(f"{way}: {ways[way].about}{_not_there(group, way)}", way)]
-        if group.diverged[way]:
-            num = len(group.records[way]) + len(group.diverged[way])
-            told = f"diverged ({len(group.diverged[way])} of {num})"
+        diverged = group.seeds(way, "diverged")
+        if diverged:
+            told = f"diverged ({len(diverged)} of {len(group.records[way]) + len(diverged)})"
             cells += [Cell(told, None) for _ in names]
         else:
             cells += [_cell(own.get(name, {}), name) for name in names]
@@ -148,9 +149,9 @@ def _equal_seconds(group: Group) -> str:
 
 
 def _not_there(group: Group, way: str) -> str:
-    num = len(group.missing[way])
-    all_ = num + len(group.records[way]) + len(group.diverged[way])
-    return f" ({num} of {all_} not finished)" if num else ""
+    counts = Counter(state for state in group.absent[way].values() if state != "diverged")
+    all_ = group.num_seeds(way)
+    return "".join(f" ({num} of {all_} {STATES[state]})" for state, num in counts.items())
 
 
 def _any(own: Mapping[str, Mapping[int, Any]], name: str) -> bool:

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from comparing.jobs import NOTE, Job
 from comparing.options import Comparison
+from recipes.common import divergence
 
 
 def write_run(
@@ -57,6 +59,21 @@ def write_run(
     ]
     rows.insert(1, {"stage": "hogwild", "epoch": 1, "updates": 25})
     (folder / "train_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def end_job(root: Path, job: Job, **figures: Any) -> None:
+    """Write what a job leaves that has ended under a root; figures: see `write_run`."""
+    write_run(root / job.folder, **figures)
+    (root / job.folder / NOTE).write_text(job.told)
+
+
+def diverge_job(root: Path, job: Job) -> None:
+    """Write what a job leaves that has diverged under a root."""
+    folder = root / job.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").unlink(missing_ok=True)
+    divergence.note(folder, FloatingPointError("not finite"))
+    (folder / NOTE).write_text(job.told)
 
 
 def small_comparison(**options: Any) -> Comparison:

@@ -15,10 +15,9 @@ from comparing.jobs import jobs_of
 from comparing.report import _sizes, write_report
 from comparing.tables import figures_of
 from comparing.tuning import fixed_rates
-from recipes.common import divergence
 from recipes.common.hparams import load_run
 from tests.conftest import ROOT
-from tests.unit.comparing.runs import small_comparison, write_run
+from tests.unit.comparing.runs import diverge_job, end_job, small_comparison
 
 WER = {"one": [20.0, 21.0, 22.5], "ddp": [20.5, 21.0, 22.0], "hogwild": [18.0, 19.5, 20.0]}
 
@@ -45,8 +44,9 @@ def compared(tmp_path):
     jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
     for job in jobs:
         workers = {"num_workers": 2, "staleness_mean": 0.9, "staleness_p95": 2}
-        write_run(
-            tmp_path / job.folder,
+        end_job(
+            tmp_path,
+            job,
             wer=WER[job.way][job.seed],
             seed=job.seed,
             seconds_per_epoch=6.0 if job.way == "hogwild" else 10.0,
@@ -88,7 +88,7 @@ def test_one_seed_gives_too_few_pairs(tmp_path):
     what = small_comparison(seeds=[0, 1], ways=["one", "hogwild"])
     jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
     for job in jobs[:3]:
-        write_run(tmp_path / job.folder, seed=job.seed)
+        end_job(tmp_path, job, seed=job.seed)
     assert "| too few pairs |" in line_of(report_of(what, jobs, tmp_path), "| WER % | hogwild")
 
 
@@ -111,7 +111,7 @@ def test_slow_validation_of_the_last_model_does_not_count(tmp_path):
         # Both had their models at 10 and 20 s; one validates for 1 s, the other for 5 s.
         took_s = 1.0 if job.way == "one" else 5.0
         curve = [(100, 10.0 + took_s, 50.0), (200, 20.0 + took_s, 30.0)]
-        write_run(tmp_path / job.folder, curve=curve, validation_s=took_s)
+        end_job(tmp_path, job, curve=curve, validation_s=took_s)
     groups = group(what, jobs)
     assert len(groups) == 2
     for found in groups.values():
@@ -123,7 +123,7 @@ def test_slow_validation_of_the_last_model_does_not_count(tmp_path):
 def test_budget_of_seconds_counts_the_model_of_the_update_that_passed_it(tmp_path):
     what = small_comparison(seeds=[0], budgets={"seconds": {"max_seconds": 20}}, ways=["one"])
     jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
-    write_run(tmp_path / jobs[0].folder, curve=[(100, 11.0, 50.0), (200, 20.9, 30.0)])
+    end_job(tmp_path, jobs[0], curve=[(100, 11.0, 50.0), (200, 20.9, 30.0)])
     (found,) = group(what, jobs).values()
     assert figures_of(what, found)["one"]["valid_at"] == {0: 30.0}
 
@@ -149,7 +149,7 @@ def test_json_has_every_figure_of_every_run(compared):
 
 def test_runs_of_other_data_are_not_compared(compared):
     folder, what, jobs, _ = compared
-    write_run(folder / jobs[0].folder, index_checksums={"train": "y"})
+    end_job(folder, jobs[0], index_checksums={"train": "y"})
     with pytest.raises(ValueError, match=r"other data or models:\n.*one seed 0"):
         write_report(what, group(what, jobs), folder=folder, command="", rates=fixed_rates(what))
 
@@ -177,7 +177,7 @@ def test_runs_of_one_way_may_differ_in_seed_and_folder_only(compared):
 def test_other_commits_and_machines_are_told(compared):
     folder, what, jobs, text = compared
     assert "warning" not in text
-    write_run(folder / jobs[0].folder, commit="b" * 40, machine={"processor": "another"})
+    end_job(folder, jobs[0], commit="b" * 40, machine={"processor": "another"})
     text = report_of(what, jobs, folder)
     assert f"- warning: runs of 2 commits: {'a' * 40}; {'b' * 40}" in text
     assert "- warning: runs of 2 machines: a processor, ? cores, no GPU; another, " in text
@@ -198,7 +198,7 @@ def test_variant_that_has_not_begun_is_marked(tmp_path):
     what = small_comparison(variants={"plain": {}, "straggler": {"straggler": 0}}, seeds=[0])
     jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
     for job in jobs[:2]:
-        write_run(tmp_path / job.folder)
+        end_job(tmp_path, job)
     text = report_of(what, jobs, tmp_path)
     assert "not finished (straggler, utterances): one seed 0, hogwild seed 0" in text
     assert text.count("(1 of 1 not finished)") == 2
@@ -207,8 +207,7 @@ def test_variant_that_has_not_begun_is_marked(tmp_path):
 def test_run_that_diverged_is_told_and_decides_no_median(compared):
     folder, what, jobs, _ = compared
     bad = next(job for job in jobs if (job.way, job.seed) == ("ddp", 2))
-    (folder / bad.folder / "run.json").unlink()
-    divergence.note(folder / bad.folder, FloatingPointError("not finite"))
+    diverge_job(folder, bad)
     text = report_of(what, jobs, folder)
     assert "| diverged (1 of 3) | diverged (1 of 3) |" in line_of(text, "| ddp: ")
     assert "| not every seed has it |" in line_of(text, "| WER % | ddp | one")
@@ -225,7 +224,7 @@ def test_sizes_become_one_plot(tmp_path):
         data = {"num_utterances": 100, "audio_s": 360.0 if is_small else 3600.0}
         reached_s = None if is_small and job.seed == 1 else 9.0 + job.seed
         wer = (30.0 if is_small else 20.0) + job.seed
-        write_run(tmp_path / job.folder, train_data=data, wer=wer, target_reached_s=reached_s)
+        end_job(tmp_path, job, train_data=data, wer=wer, target_reached_s=reached_s)
     small = [(30.0, 9.0), (31.0, None), (32.0, 11.0)]
     large = [(20.0, 9.0), (21.0, 10.0), (22.0, 11.0)]
     sizes = _sizes(what, group(what, jobs), "utterances")

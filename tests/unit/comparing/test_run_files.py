@@ -72,8 +72,8 @@ def test_commands_of_the_main_comparison_stay_those_that_made_its_runs(monkeypat
         "accumulation": "--num_warmup 100 --num_hold 700 --num_decay 500",
         "small_batch": "--num_warmup 400 --num_hold 2800 --num_decay 2000 --max_batch_s 10.0",
     }
-    what = type(what)(**{**vars(what), "budgets": {"utterances": {"num_epochs": 7}}})
-    what = type(what)(**{**vars(what), "variants": {"plain": {}}})
+    own = {"budgets": {"utterances": {"num_epochs": 7}}, "variants": {"plain": {}}}
+    what = type(what)(**{**vars(what), **own})
     commands = commands_of(what)
     for way, schedule in schedules.items():
         more = " --grad_accumulation_factor 2" if way == "accumulation" else ""
