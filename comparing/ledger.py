@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from comparing.figures import fault_of
 from comparing.plots import curves_png
 from comparing.records import Record, read_record
 from comparing.tables import Cell, Table
@@ -157,10 +158,18 @@ class Ledger:
         Those that any run has.
     faults : dict[str, str]
         Run -> why it could not be read.
+
+    Raises
+    ------
+    ValueError
+        If a condition is none, or nobody knows which side of the metric is better.
     """
 
     def __init__(self, folder: Path, *, where: Sequence[str] = (), metric: str = "wer") -> None:
         tests = conditions(where)
+        fault = fault_of([metric])
+        if fault:
+            raise ValueError(f"report: metric: {fault}.")
         self.folder, self.metric = folder, metric
         self.rows: list[Row] = []
         self.faults: dict[str, str] = {}

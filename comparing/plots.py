@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -42,20 +41,21 @@ def curves_png(records: Records, *, over: str, metric: str, title: str) -> bytes
     figure, axes = plt.subplots(figsize=SIZE_IN, layout="constrained")
     for number, (way, own) in enumerate(records.items()):
         colour = f"C{number}"
-        lines = [_best_so_far(record, over) for record in own.values()]
+        lines = [(_places(record, over), record.best_so_far) for record in own.values()]
         for xs, ys in lines:
             axes.step(xs, ys, where="post", color=colour, alpha=0.35, linewidth=0.8)
         xs, ys = _median_line(lines)
         axes.step(xs, ys, where="post", color=colour, linewidth=2.0, label=way)
     axes.set_xlabel({"seconds": "seconds of training and validation"}.get(over, over))
     axes.set_ylabel(f"best validation {metric} so far")
-    axes.set_ylim(bottom=0, top=min(axes.get_ylim()[1], 110.0) if "er" in metric else None)
+    # Error rates begin far above 100 %, where nothing is to be seen.
+    is_rate = metric.startswith(("wer", "cer"))
+    axes.set_ylim(bottom=0, top=min(axes.get_ylim()[1], 110.0) if is_rate else None)
     return _finish(figure, axes, title)
 
 
-def _best_so_far(record: Record, over: str) -> tuple[list[float], list[float]]:
-    xs = [float(getattr(point, over)) for point in record.curve]
-    return xs, list(itertools.accumulate((point.value for point in record.curve), min))
+def _places(record: Record, over: str) -> list[float]:
+    return [float(getattr(point, over)) for point in record.curve]
 
 
 def _median_line(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
+from comparing.figures import is_higher_better
 from comparing.groups import STATES
 from comparing.jobs import Job
 from comparing.options import Comparison
@@ -30,7 +31,7 @@ def best_rates(
     Arguments
     ---------
     what : Comparison
-        Names the figure; the lower the better.
+        Names the figure.
     jobs : Sequence[Job]
         Runs of every way at every rate; one that diverged is worse than any other. None: nothing is
         chosen.
@@ -58,13 +59,15 @@ def best_rates(
         rows.append({**row, what.valid_metric: best})
     rates: dict[str, float | None] = {}
     for way in what.ways:
-        costs = {row["rate"]: _cost(row, what.valid_metric) for row in rows if row["way"] == way}
-        if not any(math.isfinite(cost) for cost in costs.values()):
+        own = {row["rate"]: row[what.valid_metric] for row in rows if row["way"] == way}
+        known = {r: value for r, value in own.items() if value is not None and isfinite(value)}
+        if not known:
             raise ValueError(
                 f"comparison: {way} diverged or was never validated at each of the rates "
-                f"{[*costs]}; expected a figure of one of them; give lower rates."
+                f"{[*own]}; expected a figure of one of them; give lower rates."
             )
-        rates[way] = min(costs, key=lambda rate: costs[rate])
+        choose = max if is_higher_better(what.valid_metric) else min
+        rates[way] = choose(known, key=lambda rate: known[rate])
     return rates, rows
 
 
@@ -78,7 +81,3 @@ def _check_ended(jobs: Sequence[Job]) -> None:
             "expected each, made by this comparison's command: no rate of a way is known without "
             "them; run them first, and move those of another command away."
         )
-
-
-def _cost(row: dict[str, Any], metric: str) -> float:
-    return math.inf if row[metric] is None or row["diverged"] else float(row[metric])
