@@ -74,9 +74,9 @@ class Group:
         return min(run.curve[-1].began_s if run.curve else run.total_s for run in self.runs)
 
     def best_at_equal_seconds(self, record: Record) -> float | None:
-        """Return a run's best figure of the models that it had by then."""
+        """Return a run's best figure then: of the run that ended first, that of its last model."""
         # A budget of seconds has ended each run's training: all its models are within it.
-        return record.best if self.limit_s is not None else record.best_within(self.equal_s)
+        return record.best if self.limit_s is not None else record.best_at(self.equal_s)
 
 
 Groups = dict[tuple[str, str], Group]

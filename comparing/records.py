@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from comparing.figures import best_so_far
 
 
@@ -69,10 +71,17 @@ class Record:
         """Best figure of the validations."""
         return self.best_so_far[-1] if self.curve else None
 
-    def best_within(self, seconds: float) -> float | None:
-        """Return the best figure of models that were there at some seconds of the clock."""
-        pairs = zip(self.curve, self.best_so_far, strict=True)
-        return next((best for p, best in reversed([*pairs]) if p.began_s <= seconds), None)
+    def best_at(self, seconds: float) -> float | None:
+        """Return the best figure at some seconds of the clock; None before the first model.
+
+        A run is validated now and then only. Between the models that were there before and after
+        it, the best figure so far lies on the straight line: a run would else be credited with a
+        model of up to an epoch ago.
+        """
+        times = [point.began_s for point in self.curve]
+        if not times or seconds < times[0]:
+            return None
+        return float(np.interp(seconds, times, self.best_so_far))
 
     def figures(self, metrics: Sequence[str]) -> dict[str, float | None]:
         """Return the figures of a row: those of the first test set, and those of the training.

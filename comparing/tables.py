@@ -86,7 +86,8 @@ class Table:
 def figures_of(what: Comparison, group: Group) -> dict[str, dict[str, dict[int, Any]]]:
     """Return way -> figure -> seed -> value.
 
-    "valid_at" is the best validation at equal seconds. A run that diverged has no figure (None).
+    "valid_at" is the best validation at equal seconds, see `Group.best_at_equal_seconds`. A run
+    that diverged has no figure (None).
 
     Arguments
     ---------
@@ -133,8 +134,9 @@ def main_table(title: str, what: Comparison, group: Group) -> Table:
     about = (
         f"Median over {num} seeds (95 % interval of the mean by Student's t). Test figures are of "
         "the checkpoint that was best on validation data. Seconds are of training and validation; "
-        f"{_equal_seconds(group)} A model counts from the start of its validation. A dash: not "
-        "every seed has the figure (a target that one of them never reached), or the way has none. "
+        f"{_equal_seconds(group)} There a model counts from the start of its validation; a target "
+        "is reached when the validation that shows it ends. A dash: not every seed has the figure "
+        "(a target that one of them never reached), or the way has none. "
         "Diverged: loss or parameters of so many seeds became infinite; the others' figures alone "
         "would flatter, see the JSON for them."
     )
@@ -144,8 +146,13 @@ def main_table(title: str, what: Comparison, group: Group) -> Table:
 def _equal_seconds(group: Group) -> str:
     if not group.runs:
         return "no run has ended."
-    whose = "the budget" if group.limit_s is not None else "those of the run that ended first"
-    return f"equal seconds: {group.equal_s:.0f}, {whose}."
+    told = f"equal seconds: {group.equal_s:.0f}, "
+    if group.limit_s is not None:
+        return f"{told}the budget."
+    return (
+        f"{told}those of the run that ended first; its figure there is that of its last model, the "
+        "others' best so far is interpolated between the models that were there before and after."
+    )
 
 
 def _not_there(group: Group, way: str) -> str:

@@ -13,7 +13,6 @@ from comparing import jobs as jobs_module
 from comparing.groups import group
 from comparing.jobs import jobs_of
 from comparing.report import _sizes, write_report
-from comparing.tables import figures_of
 from comparing.tuning import fixed_rates
 from recipes.common.hparams import load_run
 from tests.conftest import ROOT
@@ -90,42 +89,6 @@ def test_one_seed_gives_too_few_pairs(tmp_path):
     for job in jobs[:3]:
         end_job(tmp_path, job, seed=job.seed)
     assert "| too few pairs |" in line_of(report_of(what, jobs, tmp_path), "| WER % | hogwild")
-
-
-def test_equal_seconds_are_those_of_the_run_that_ended_first(compared):
-    folder, _, _, _ = compared
-    record = json.loads((folder / "compare.json").read_text())
-    ways = record["figures"][0]["ways"]
-    # 11.5 s: the second model of one process was there at 19.5 s.
-    assert record["figures"][0]["equal_s"] == 11.5
-    assert ways["one"]["valid_at"] == {"0": 90.0, "1": 90.0, "2": 90.0}
-    assert ways["hogwild"]["valid_at"]["0"] == 19.0
-
-
-def test_slow_validation_of_the_last_model_does_not_count(tmp_path):
-    what = small_comparison(
-        seeds=[0], budgets={"seconds": {"max_seconds": 20}, "utterances": {}}, ways=["one", "ddp"]
-    )
-    jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
-    for job in jobs:
-        # Both had their models at 10 and 20 s; one validates for 1 s, the other for 5 s.
-        took_s = 1.0 if job.way == "one" else 5.0
-        curve = [(100, 10.0 + took_s, 50.0), (200, 20.0 + took_s, 30.0)]
-        end_job(tmp_path, job, curve=curve, validation_s=took_s)
-    groups = group(what, jobs)
-    assert len(groups) == 2
-    for found in groups.values():
-        assert found.equal_s == 20.0
-        for own in figures_of(what, found).values():
-            assert own["valid_at"] == {0: 30.0}
-
-
-def test_budget_of_seconds_counts_the_model_of_the_update_that_passed_it(tmp_path):
-    what = small_comparison(seeds=[0], budgets={"seconds": {"max_seconds": 20}}, ways=["one"])
-    jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
-    end_job(tmp_path, jobs[0], curve=[(100, 11.0, 50.0), (200, 20.9, 30.0)])
-    (found,) = group(what, jobs).values()
-    assert figures_of(what, found)["one"]["valid_at"] == {0: 30.0}
 
 
 def test_json_has_every_figure_of_every_run(compared):
