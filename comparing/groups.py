@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from comparing.jobs import Job, State
 from comparing.options import Comparison
@@ -175,12 +176,13 @@ def _differences(these: Sequence[str], those: Sequence[str]) -> Iterator[tuple[s
 
 
 def warnings_of(groups: Groups) -> list[str]:
-    """Return what a reader must know before the tables: other code or machines, runs not there."""
+    """Return what a reader must know before the tables: other code or places, runs not there."""
     runs = [run for found in groups.values() for run in found.runs]
     told = []
     for name, values in (
         ("commits", {str(run.run["commit"]) for run in runs}),
-        ("machines", {machine_of(run) for run in runs}),
+        ("machines", {machine_text(run.run["machine"]) for run in runs}),
+        ("sets of packages", {packages_text(run.run["packages"]) for run in runs}),
     ):
         if len(values) > 1:
             told.append(f"runs of {len(values)} {name}: {'; '.join(sorted(values))}")
@@ -193,8 +195,15 @@ def warnings_of(groups: Groups) -> list[str]:
     return told
 
 
-def machine_of(record: Record) -> str:
-    """Return the machine of a run, for people."""
-    place = record.run["machine"]
-    gpus = ", ".join(place.get("gpus") or []) or "no GPU"
-    return f"{place['processor']}, {place.get('cores', '?')} cores, {gpus}"
+def machine_text(place: Mapping[str, Any]) -> str:
+    """Return the machine of a run.json, for people."""
+    gpus = ", ".join(place["gpus"]) or "no GPU"
+    return (
+        f"{place['processor']}, {place['cores']} cores, {place['memory_gib']} GiB, {gpus}, "
+        f"Python {place['python']}"
+    )
+
+
+def packages_text(versions: Mapping[str, str]) -> str:
+    """Return the packages of a run.json, for people."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from comparing.groups import STATES, Group, Groups, check_equal, warnings_of
+from comparing.groups import (
+    STATES,
+    Group,
+    Groups,
+    check_equal,
+    machine_text,
+    packages_text,
+    warnings_of,
+)
 from comparing.options import Comparison
 from comparing.page import page
 from comparing.plots import curves_png, sizes_png
@@ -128,11 +136,15 @@ def _record(
     return {
         "command": command,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": git_commit(),
+        "written_on": {
+            "commit": git_commit(),
+            "machine": machine(),
+            "packages": package_versions(),
+        },
         "commits_of_runs": sorted({str(run.run["commit"]) for run in runs}),
-        "machine": machine(),
+        "machines_of_runs": _different(run.run["machine"] for run in runs),
+        "packages_of_runs": _different(run.run["packages"] for run in runs),
         "warnings": warnings_of(groups),
-        "packages": package_versions(),
         "rates": dict(rates),
         "options": dict(what.options),
         "options_by_way": {way: dict(options) for way, options in what.way_options.items()},
@@ -142,6 +154,11 @@ def _record(
         ],
         "tables": [_plain(table) for table in tables],
     }
+
+
+def _different(values: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return those that differ, in their order."""
+    return [json.loads(text) for text in dict.fromkeys(map(json.dumps, values))]
 
 
 def _figures(what: Comparison, group: Group) -> dict[str, Any]:
@@ -163,18 +180,18 @@ def _curve(record: Record) -> dict[str, list[float]]:
 
 
 def _about(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    place = record["machine"]
+    machines = [machine_text(place) for place in record["machines_of_runs"]]
+    packages = [packages_text(own) for own in record["packages_of_runs"]]
+    here = record["written_on"]
     rates = {way: rate or "as in the run file" for way, rate in record["rates"].items()}
     return [
         *(("warning", told) for told in record["warnings"]),
         ("command", record["command"]),
-        ("written", record["written"]),
         ("commits of the runs", ", ".join(record["commits_of_runs"])),
-        (
-            "machine",
-            f"{place['processor']}, {place['cores']} cores, {place['memory_gib']} GiB, GPUs: "
-            f"{', '.join(place['gpus']) or 'none'}; Python {place['python']}",
-        ),
+        ("machines of the runs", "; ".join(machines)),
+        ("packages of the runs", "; ".join(packages)),
+        ("report written", record["written"]),
+        ("report written on", f"{machine_text(here['machine'])}; commit {here['commit']}"),
         ("learning rates", ", ".join(f"{way} {rate}" for way, rate in rates.items())),
         ("options of all", json.dumps(record["options"])),
         ("options by way", json.dumps(record["options_by_way"])),

@@ -10,6 +10,14 @@ from comparing.jobs import NOTE, Job
 from comparing.options import Comparison
 from recipes.common import divergence
 
+MACHINE = {
+    "processor": "a processor",
+    "cores": 7,
+    "memory_gib": 15.5,
+    "gpus": [],
+    "python": "3.11.0",
+}
+
 
 def write_run(
     folder: Path,
@@ -43,7 +51,8 @@ def write_run(
         "target_reached_s": None,
         "index_checksums": {"train": "x"},
         "train_data": {"num_utterances": 100, "audio_s": 360.0},
-        "machine": {"processor": "a processor"},
+        "machine": MACHINE,
+        "packages": {"torch": "2.0", "speechbrain": "1.1"},
         "results": {
             "test": {"wer": wer, "wer_p": wer + 2, "cer_p": wer / 2, "utterances": 7, "loss": 1.0}
         },

@@ -10,13 +10,14 @@ import pytest
 
 from comparing import groups as groups_module
 from comparing import jobs as jobs_module
-from comparing.groups import group
+from comparing.groups import group, machine_text
 from comparing.jobs import jobs_of
 from comparing.report import _sizes, write_report
 from comparing.tuning import fixed_rates
 from recipes.common.hparams import load_run
+from recipes.common.report import machine
 from tests.conftest import ROOT
-from tests.unit.comparing.runs import diverge_job, end_job, small_comparison
+from tests.unit.comparing.runs import MACHINE, diverge_job, end_job, small_comparison
 
 WER = {"one": [20.0, 21.0, 22.5], "ddp": [20.5, 21.0, 22.0], "hogwild": [18.0, 19.5, 20.0]}
 
@@ -137,13 +138,24 @@ def test_runs_of_one_way_may_differ_in_seed_and_folder_only(compared):
             report_of(what, jobs, folder)
 
 
-def test_other_commits_and_machines_are_told(compared):
+def test_commits_machines_and_packages_are_those_of_the_runs(compared):
     folder, what, jobs, text = compared
     assert "warning" not in text
-    end_job(folder, jobs[0], commit="b" * 40, machine={"processor": "another"})
+    one = "a processor, 7 cores, 15.5 GiB, no GPU, Python 3.11.0"
+    assert line_of(text, "- machines of the runs") == f"- machines of the runs: {one}"
+    assert "- packages of the runs: torch 2.0, speechbrain 1.1" in text
+    assert f"- report written on: {machine_text(machine())}; commit " in text
+    place, packages = {**MACHINE, "gpus": ["a GPU"]}, {"torch": "2.1"}
+    end_job(folder, jobs[0], commit="b" * 40, machine=place, packages=packages)
     text = report_of(what, jobs, folder)
+    other = one.replace("no GPU", "a GPU")
     assert f"- warning: runs of 2 commits: {'a' * 40}; {'b' * 40}" in text
-    assert "- warning: runs of 2 machines: a processor, ? cores, no GPU; another, " in text
+    assert f"- warning: runs of 2 machines: {other}; {one}" in text
+    assert "- warning: runs of 2 sets of packages: torch 2.0, speechbrain 1.1; torch 2.1" in text
+    record = json.loads((folder / "compare.json").read_text())
+    assert record["machines_of_runs"] == [place, MACHINE]
+    assert len(record["packages_of_runs"]) == 2
+    assert {"machine", "packages", "commit"} == set(record["written_on"])
 
 
 def test_runs_that_are_missing_are_marked(compared):
