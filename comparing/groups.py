@@ -80,6 +80,13 @@ class Group:
         return record.best if self.limit_s is not None else record.best_at(self.equal_s)
 
 
+def labelled(groups: Sequence[Group], way: str) -> str:
+    """Return a way's name, with how many of its runs in some groups have no figures."""
+    num = sum(len(found.absent[way]) for found in groups)
+    all_ = sum(found.num_seeds(way) for found in groups)
+    return f"{way} ({num} of {all_} diverged/missing)" if num else way
+
+
 Groups = dict[tuple[str, str], Group]
 """(variant, budget) -> its runs."""
 

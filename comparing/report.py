@@ -13,13 +13,14 @@ from comparing.groups import (
     Group,
     Groups,
     check_equal,
+    labelled,
     machine_text,
     packages_text,
     warnings_of,
 )
 from comparing.options import Comparison
 from comparing.page import page
-from comparing.plots import curves_png, sizes_png
+from comparing.plots import Sizes, curves_png, sizes_png
 from comparing.records import Record
 from comparing.tables import Table, figures_of, main_table
 from comparing.verdicts import verdict_table
@@ -42,29 +43,33 @@ def pictures_of(what: Comparison, groups: Groups) -> dict[str, bytes]:
     """Return file name -> PNG."""
     found = {}
     for (variant, budget), group in groups.items():
-        records = {way: own for way, own in group.records.items() if own}
-        for over in ("seconds", "utterances") if records else ():
+        records = {labelled([group], way): own for way, own in group.records.items()}
+        for over in ("seconds", "utterances") if group.runs else ():
             found[f"{variant}-{budget}-{over}.png"] = curves_png(
                 records, over=over, metric=what.valid_metric, title=f"{variant}, equal {budget}"
             )
     for budget in what.budgets:
-        sizes = _sizes(what, groups, budget)
-        if max((len(own) for own in sizes.values()), default=0) > 1:
+        own = [group for (_, name), group in groups.items() if name == budget]
+        sizes = {labelled(own, way): _sizes(what, own, way) for way in what.ways}
+        if max(map(len, sizes.values())) > 1:
             found[f"sizes-{budget}.png"] = sizes_png(
                 sizes, metric=what.metrics[0], title=f"size of the corpus, equal {budget}"
             )
     return found
 
 
-def _sizes(what: Comparison, groups: Groups, budget: str) -> Any:
-    """Return way -> hours of training data -> (test figure, seconds to target) of each seed."""
-    sizes: dict[str, dict[float, list[tuple[float | None, float | None]]]] = {}
-    for (_, own_budget), group in groups.items():
-        for way, own in group.records.items() if own_budget == budget else ():
-            for record in own.values():
-                row = record.figures(what.metrics)
-                pair = (row[what.metrics[0]], row["target_s"])
-                sizes.setdefault(way, {}).setdefault(_hours(record), []).append(pair)
+def _sizes(what: Comparison, groups: Sequence[Group], way: str) -> Sizes:
+    """Return hours of training data -> (test figure, seconds to target) of each seed of a way.
+
+    A seed that diverged or is missing stands as None, beside those of its size that have ended.
+    """
+    sizes: dict[float, list[tuple[float | None, float | None] | None]] = {}
+    for group in groups:
+        if group.runs:
+            found = sizes.setdefault(_hours(group.runs[0]), [])
+            rows = [record.figures(what.metrics) for record in group.records[way].values()]
+            found += [(row[what.metrics[0]], row["target_s"]) for row in rows]
+            found += [None] * len(group.absent[way])
     return sizes
 
 

@@ -12,11 +12,9 @@ from comparing import groups as groups_module
 from comparing import jobs as jobs_module
 from comparing.groups import group, machine_text
 from comparing.jobs import jobs_of
-from comparing.report import _sizes, write_report
+from comparing.report import write_report
 from comparing.tuning import fixed_rates
-from recipes.common.hparams import load_run
 from recipes.common.report import machine
-from tests.conftest import ROOT
 from tests.unit.comparing.runs import MACHINE, diverge_job, end_job, small_comparison
 
 WER = {"one": [20.0, 21.0, 22.5], "ddp": [20.5, 21.0, 22.0], "hogwild": [18.0, 19.5, 20.0]}
@@ -189,35 +187,6 @@ def test_run_that_diverged_is_told_and_decides_no_median(compared):
     record = json.loads((folder / "compare.json").read_text())
     assert record["figures"][0]["diverged"] == {"ddp": [2]}
     assert record["figures"][0]["ways"]["ddp"]["wer"] == {"0": 20.5, "1": 21.0, "2": None}
-
-
-def test_sizes_become_one_plot(tmp_path):
-    what = small_comparison(variants={"small": {"train_shards": [0, 1]}, "large": {}})
-    jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
-    for job in jobs:
-        is_small = job.variant == "small"
-        data = {"num_utterances": 100, "audio_s": 360.0 if is_small else 3600.0}
-        reached_s = None if is_small and job.seed == 1 else 9.0 + job.seed
-        wer = (30.0 if is_small else 20.0) + job.seed
-        end_job(tmp_path, job, train_data=data, wer=wer, target_reached_s=reached_s)
-    small = [(30.0, 9.0), (31.0, None), (32.0, 11.0)]
-    large = [(20.0, 9.0), (21.0, 10.0), (22.0, 11.0)]
-    sizes = _sizes(what, group(what, jobs), "utterances")
-    assert sizes == dict.fromkeys(("one", "hogwild"), {0.1: small, 1.0: large})
-    report_of(what, jobs, tmp_path)
-    assert (tmp_path / "sizes-utterances.png").read_bytes()[:4] == b"\x89PNG"
-    record = json.loads((tmp_path / "compare.json").read_text())
-    assert [row["hours"] for row in record["figures"]] == [0.1, 1.0]
-
-
-def test_comparison_of_sizes_has_four_that_validate_alike(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    what = load_run(["hparams/compare_sizes.yaml"]).hparams["comparison"]
-    sizes = [options["train_shards"][1] for options in what.variants.values()]
-    assert sizes == sorted(set(sizes))
-    assert len(sizes) >= 4
-    assert what.options["batches_per_epoch"] > 0
-    assert {"one", "hogwild"} <= set(what.ways)
 
 
 # --- in a browser --------------------------------------------------------------------------------
