@@ -22,9 +22,10 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from comparing.jobs import ROOT, Job, jobs_of, tuning_jobs
+from comparing.jobs import ENDED, Job, jobs_of, tuning_jobs
+from comparing.run_files import ROOT
 from comparing.running import compare, run_single
-from comparing.tuning import fixed_rates
+from comparing.tuning import best_rates, fixed_rates
 from recipes.common.faults import plain_faults
 from recipes.common.folder_lock import locked
 from recipes.common.hparams import load_run
@@ -33,7 +34,7 @@ from recipes.common.hparams import load_run
 def tell(jobs: Sequence[Job]) -> None:
     """Print the commands of jobs."""
     for job in jobs:
-        print(f"{job.title}:\n    {shlex.join(['python', *job.command[1:]])}")
+        print(f"{job.title}:\n    {job.told}")
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -56,9 +57,12 @@ def main(argv: Sequence[str]) -> int:
         is_single = args.only is not None
         command = shlex.join(["python", "compare_training.py", *argv])
         if args.list:
-            planned = list(jobs_of(what, folder, fixed_rates(what)))
-            chosen = {"tuning": tuning, "main": planned, "all": tuning + planned}
-            tell(chosen[args.stage])
+            is_tuned = all(job.state in ENDED for job in tuning)
+            rates = best_rates(what, tuning)[0] if is_tuned else fixed_rates(what)
+            planned = list(jobs_of(what, folder, rates))
+            tell({"tuning": tuning, "main": planned, "all": tuning + planned}[args.stage])
+            if not is_tuned:
+                print(f"The tuning runs choose a --{what.rate_key} for each of the main ones.")
             return 0
         lock = nullcontext() if args.report_only else locked(ROOT / folder, is_shared=is_single)
         with lock:

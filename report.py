@@ -3,8 +3,8 @@
     python report.py runs/
     python report.py runs/ --where way=hogwild --where 'test_wer<20' --out runs/ledger
 
-Everything is read from the run.json and train_log.jsonl files that runs have written. In the output
-folder: ``ledger.csv``, ``ledger.md``, ``ledger.html``, ``curves/``.
+Everything is read from the files that runs have written; those that diverged are listed too. In the
+output folder: ``ledger.csv``, ``ledger.md``, ``ledger.html``, ``curves/``.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
         text = page("Runs", about=[], tables=[table], data=ledger.rows)
         write_atomically(out / "ledger.html", text)
     for name, fault in ledger.faults.items():
-        sys.stderr.write(f"left out {name}/run.json: {fault}\n")
+        sys.stderr.write(f"left out {name}: {fault}\n")
     print(f"{len(ledger.rows)} runs: {out}/ledger.html")
     return 1 if ledger.faults else 0
 

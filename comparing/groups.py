@@ -7,10 +7,19 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from comparing.jobs import ROOT, Job
+from comparing.jobs import Job, State
 from comparing.options import Comparison
 from comparing.records import Record, read_record
+from comparing.run_files import ROOT
+
+STATES: Mapping[State, str] = {
+    "diverged": "diverged",
+    "missing": "not finished",
+    "other": "made by another command",
+}
+"""Why a run has no figures -> the words for it."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +30,14 @@ class Group:
     ---------
     records : Mapping[str, Mapping[int, Record]]
         Way -> seed -> run that has ended. Every way of the comparison is there.
-    diverged, missing : Mapping[str, Sequence[int]], Mapping[str, Sequence[int]]
-        Way -> seeds whose run has no results: its figures became infinite, or it has not ended.
+    absent : Mapping[str, Mapping[int, State]]
+        Way -> seed -> why its run has no figures. Every way is there.
     limit_s : float | None
         Budget in seconds; None: the budget is another one.
     """
 
     records: Mapping[str, Mapping[int, Record]]
-    diverged: Mapping[str, Sequence[int]]
-    missing: Mapping[str, Sequence[int]]
+    absent: Mapping[str, Mapping[int, State]]
     limit_s: float | None = None
 
     @property
@@ -40,7 +48,20 @@ class Group:
     @property
     def has_ended(self) -> bool:
         """Whether any has, with results or diverged."""
-        return bool(self.runs) or any(self.diverged.values())
+        return bool(self.runs) or any(self.seeds(way, "diverged") for way in self.absent)
+
+    def seeds(self, way: str, state: State) -> list[int]:
+        """Return the seeds of a way whose run is in a state other than "done"."""
+        return [seed for seed, own in self.absent[way].items() if own == state]
+
+    def absent_in(self, state: State) -> dict[str, list[int]]:
+        """Return way -> seeds, of the ways that have any in a state other than "done"."""
+        found = {way: self.seeds(way, state) for way in self.absent}
+        return {way: seeds for way, seeds in found.items() if seeds}
+
+    def num_seeds(self, way: str) -> int:
+        """Return how many runs a way has, with figures or not."""
+        return len(self.records[way]) + len(self.absent[way])
 
     @property
     def equal_s(self) -> float:
@@ -54,9 +75,16 @@ class Group:
         return min(run.curve[-1].began_s if run.curve else run.total_s for run in self.runs)
 
     def best_at_equal_seconds(self, record: Record) -> float | None:
-        """Return a run's lowest figure of the models that it had by then."""
+        """Return a run's best figure then: of the run that ended first, that of its last model."""
         # A budget of seconds has ended each run's training: all its models are within it.
-        return record.best if self.limit_s is not None else record.best_within(self.equal_s)
+        return record.best if self.limit_s is not None else record.best_at(self.equal_s)
+
+
+def labelled(groups: Sequence[Group], way: str) -> str:
+    """Return a way's name, with how many of its runs in some groups have no figures."""
+    num = sum(len(found.absent[way]) for found in groups)
+    all_ = sum(found.num_seeds(way) for found in groups)
+    return f"{way} ({num} of {all_} diverged/missing)" if num else way
 
 
 Groups = dict[tuple[str, str], Group]
@@ -75,15 +103,15 @@ def group(what: Comparison, jobs: Sequence[Job]) -> Groups:
 
 def _group(what: Comparison, jobs: Sequence[Job], budget: str) -> Group:
     records: dict[str, dict[int, Record]] = {way: {} for way in what.ways}
-    diverged: dict[str, list[int]] = {way: [] for way in what.ways}
-    missing: dict[str, list[int]] = {way: [] for way in what.ways}
+    absent: dict[str, dict[int, State]] = {way: {} for way in what.ways}
     for job in sorted(jobs, key=lambda job: job.seed):
-        if job.is_done:
+        state = job.state
+        if state == "done":
             record = read_record(ROOT / job.folder, metric=what.valid_metric)
             records[job.way][job.seed] = record
         else:
-            (diverged if job.is_diverged else missing)[job.way].append(job.seed)
-    return Group(records, diverged, missing, what.budgets[budget].get("max_seconds"))
+            absent[job.way][job.seed] = state
+    return Group(records, absent, what.budgets[budget].get("max_seconds"))
 
 
 # --- what makes runs comparable ------------------------------------------------------------------
@@ -155,25 +183,34 @@ def _differences(these: Sequence[str], those: Sequence[str]) -> Iterator[tuple[s
 
 
 def warnings_of(groups: Groups) -> list[str]:
-    """Return what a reader must know before the tables: other code or machines, runs not there."""
+    """Return what a reader must know before the tables: other code or places, runs not there."""
     runs = [run for found in groups.values() for run in found.runs]
     told = []
     for name, values in (
         ("commits", {str(run.run["commit"]) for run in runs}),
-        ("machines", {machine_of(run) for run in runs}),
+        ("machines", {machine_text(run.run["machine"]) for run in runs}),
+        ("sets of packages", {packages_text(run.run["packages"]) for run in runs}),
     ):
         if len(values) > 1:
             told.append(f"runs of {len(values)} {name}: {'; '.join(sorted(values))}")
     for (variant, budget), found in groups.items():
-        for state, seeds in (("diverged", found.diverged), ("not finished", found.missing)):
-            names = [f"{way} seed {seed}" for way, own in seeds.items() for seed in own]
+        for state, words in STATES.items():
+            own = found.absent_in(state)
+            names = [f"{way} seed {seed}" for way, seeds in own.items() for seed in seeds]
             if names:
-                told.append(f"{state} ({variant}, {budget}): {', '.join(names)}")
+                told.append(f"{words} ({variant}, {budget}): {', '.join(names)}")
     return told
 
 
-def machine_of(record: Record) -> str:
-    """Return the machine of a run, for people."""
-    place = record.run["machine"]
-    gpus = ", ".join(place.get("gpus") or []) or "no GPU"
-    return f"{place['processor']}, {place.get('cores', '?')} cores, {gpus}"
+def machine_text(place: Mapping[str, Any]) -> str:
+    """Return the machine of a run.json, for people."""
+    gpus = ", ".join(place["gpus"]) or "no GPU"
+    return (
+        f"{place['processor']}, {place['cores']} cores, {place['memory_gib']} GiB, {gpus}, "
+        f"Python {place['python']}"
+    )
+
+
+def packages_text(versions: Mapping[str, str]) -> str:
+    """Return the packages of a run.json, for people."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())

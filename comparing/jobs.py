@@ -9,16 +9,22 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from comparing.children import call
 from comparing.options import Comparison
-from comparing.ways import Way, ways_of
+from comparing.run_files import ROOT, scaled
+from comparing.ways import ways_of
 from recipes.common import divergence
 from recipes.common.folder_lock import locked
 from recipes.common.stop_file import EXIT_CODE, RunStopped, StopFile
 
-ROOT = Path(__file__).resolve().parent.parent
+NOTE = "job.txt"
+"""In the folder of a run: the command that made it."""
+OUTPUT = "--output_folder"
+State = Literal["done", "diverged", "missing", "other"]
+"""With results; its figures became infinite; not begun or not ended; made by another command."""
+ENDED = ("done", "diverged")
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,29 @@ class Job:
         return f"{self.variant}, {self.budget}, {self.way}, seed {self.seed}{rate}"
 
     @property
+    def told(self) -> str:
+        """The command for people, and for the folder's note of what made its run."""
+        return shlex.join(["python", *self.command[1:]])
+
+    @property
+    def state(self) -> State:
+        """How far the run of the folder is; only one of this command counts."""
+        made_by = self.made_by
+        has_ended = self.is_done or self.is_diverged
+        if made_by is None:
+            return "other" if has_ended else "missing"
+        # The folder may have been moved, or be named in another way, and so the interpreter.
+        if _essence(made_by) != _essence(self.told):
+            return "other"
+        return ("done" if self.is_done else "diverged") if has_ended else "missing"
+
+    @property
+    def made_by(self) -> str | None:
+        """The command that made the folder's run; None: nobody has noted it."""
+        note = ROOT / self.folder / NOTE
+        return note.read_text(encoding="utf-8") if note.is_file() else None
+
+    @property
     def is_done(self) -> bool:
         """Whether the run has ended with results."""
         path = ROOT / self.folder / "run.json"
@@ -63,6 +92,14 @@ class Job:
     def is_diverged(self) -> bool:
         """Whether the run has ended without results, since its loss or parameters diverged."""
         return not self.is_done and (ROOT / self.folder / divergence.FILE).is_file()
+
+
+def _essence(told: str) -> list[str]:
+    """Return the words of a command but for the interpreter and the folder that it writes to."""
+    words = shlex.split(told)[1:]
+    if OUTPUT in words:
+        del words[words.index(OUTPUT) + 1]
+    return words
 
 
 def make_job(
@@ -98,14 +135,15 @@ def make_job(
     -------
     Job
         The run.
+
+    Raises
+    ------
+    ValueError
+        If the run file counts something in updates that `schedule` does not have.
     """
     trained = ways_of(what.processes)[way]
     run_file = what.hogwild_file if trained.entry == "train_hogwild.py" else what.run_file
-    options = {
-        "seed": seed,
-        "output_folder": str(folder),
-        "noprogressbar": True,
-        **scaled(what, trained),
+    given = {
         **what.options,
         **what.budgets[budget],
         **trained.options,
@@ -113,19 +151,16 @@ def make_job(
         **{key: value for key, value in what.variants[variant].items() if key != "budgets"},
         **({} if rate is None else {what.rate_key: rate}),
     }
+    options = {
+        "seed": seed,
+        "output_folder": str(folder),
+        "noprogressbar": True,
+        **scaled(what, trained, run_file, has_data_folder="data_folder" in given),
+        **given,
+    }
     return Job(
         variant, budget, way, seed, rate, folder, [*trained.command, run_file, *words(options)]
     )
-
-
-def scaled(what: Comparison, way: Way) -> dict[str, Any]:
-    """Return the options that follow from a way's batch and updates."""
-    options: dict[str, Any] = {
-        key: max(1, round(value * way.updates)) for key, value in what.schedule.items()
-    }
-    if way.batch != 1.0:
-        options[what.batch_key] = what.batch * way.batch
-    return options
 
 
 def words(options: Mapping[str, Any]) -> list[str]:
@@ -220,15 +255,15 @@ def run(job: Job) -> None:
 
 
 def _run(job: Job, folder: Path) -> None:
-    note, command = folder / "job.txt", shlex.join(["python", *job.command[1:]])
-    if note.is_file() and note.read_text(encoding="utf-8") != command:
+    if job.state == "other":
         raise ValueError(
-            f"{job.folder}: holds the run of another command:\n{note.read_text(encoding='utf-8')}\n"
-            f"expected\n{command}\ngive another output_folder, or move this one away."
+            f"{job.folder}: holds the run of another command:\n"
+            f"{job.made_by or f'(no {NOTE} tells which)'}\n"
+            f"expected\n{job.told}\ngive another output_folder, or move this one away."
         )
-    note.write_text(command, encoding="utf-8")
-    if job.is_done or job.is_diverged:
+    if job.state in ENDED:
         return
+    (folder / NOTE).write_text(job.told, encoding="utf-8")
     said = folder / "out.txt"
     code = call(job.command, cwd=ROOT, said=said, environment=_environment())
     if job.is_diverged:

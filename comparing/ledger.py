@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from comparing.figures import fault_of
 from comparing.plots import curves_png
 from comparing.records import Record, read_record
 from comparing.tables import Cell, Table
+from recipes.common import divergence
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "!=": operator.ne,
@@ -35,8 +37,9 @@ Row = dict[str, Any]
 
 
 def find_runs(folder: Path) -> Iterator[Path]:
-    """Yield the folders of runs under a folder, sorted."""
-    yield from sorted(path.parent for path in folder.rglob("run.json"))
+    """Yield the folders of runs under a folder that have ended, also diverged ones, sorted."""
+    names = ("run.json", divergence.FILE)
+    yield from sorted({path.parent for name in names for path in folder.rglob(name)})
 
 
 def row_of(run: Mapping[str, Any]) -> Row:
@@ -58,7 +61,7 @@ def row_of(run: Mapping[str, Any]) -> Row:
     way = "hogwild" if workers else "ddp" if ranks > 1 else "one"
     figures = {key: value for key, value in test.items() if isinstance(value, int | float)}
     return {
-        "written": run["written"][:16].replace("T", " "),
+        "written": _minute(run),
         "run_file": run["run_file"],
         "way": way,
         "processes": workers.get("num_workers", ranks),
@@ -78,6 +81,35 @@ def row_of(run: Mapping[str, Any]) -> Row:
         "commit": (run["commit"] or "")[:10] or None,
         "command": run["command"],
     }
+
+
+def row_of_folder(folder: Path) -> Row:
+    """Return the columns of a run that has ended.
+
+    Arguments
+    ---------
+    folder : Path
+        Of the run. One that diverged has no run.json, or one without results.
+
+    Returns
+    -------
+    dict
+        Column -> plain value; of a run that diverged only those that its other files have.
+    """
+    run = _load(folder / "run.json") if (folder / "run.json").is_file() else None
+    if run is not None and (run["results"] or not (folder / divergence.FILE).is_file()):
+        return {"ended": "finished", **row_of(run), **hyperparameters_of(folder)}
+    path = folder / "command.txt"
+    return {
+        "ended": "diverged",
+        "written": _minute(_load(folder / divergence.FILE)),
+        "command": path.read_text(encoding="utf-8").strip() if path.is_file() else None,
+        **hyperparameters_of(folder),
+    }
+
+
+def _minute(record: Mapping[str, Any]) -> str:
+    return str(record["written"])[:16].replace("T", " ")
 
 
 def hyperparameters_of(folder: Path) -> Row:
@@ -157,10 +189,18 @@ class Ledger:
         Those that any run has.
     faults : dict[str, str]
         Run -> why it could not be read.
+
+    Raises
+    ------
+    ValueError
+        If a condition is none, or nobody knows which side of the metric is better.
     """
 
     def __init__(self, folder: Path, *, where: Sequence[str] = (), metric: str = "wer") -> None:
         tests = conditions(where)
+        fault = fault_of([metric])
+        if fault:
+            raise ValueError(f"report: metric: {fault}.")
         self.folder, self.metric = folder, metric
         self.rows: list[Row] = []
         self.faults: dict[str, str] = {}
@@ -168,8 +208,7 @@ class Ledger:
         for path in find_runs(folder):
             name = path.relative_to(folder).as_posix()
             try:
-                row = {"run": name, **row_of(_load(path / "run.json"))}
-                row |= hyperparameters_of(path)
+                row = {"run": name, **row_of_folder(path)}
             except (KeyError, TypeError, json.JSONDecodeError) as error:
                 self.faults[name] = f"{type(error).__name__}: {error}"
                 continue
@@ -189,7 +228,9 @@ class Ledger:
         return buffer.getvalue()
 
     def curve(self, name: str) -> bytes | None:
-        """Return the learning curve of a run as PNG; None if it was never validated."""
+        """Return the learning curve of a run as PNG; None if it diverged or was never validated."""
+        if not (self.folder / name / "run.json").is_file():
+            return None
         try:
             record = read_record(self.folder / name, metric=self.metric)
         except ValueError:  # its validations have no such figure

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from comparing.figures import fault_of
 from comparing.ways import ways_of
 
 Options = Mapping[str, Any]
@@ -37,12 +38,12 @@ class Comparison:
     way_options : Mapping[str, Options]
         Way -> options of its own; stated in the report.
     batch : float
-        Batch of the run file, in the unit of `batch_key`.
+        Batch of one process, in the unit of `batch_key`; it replaces that of the run file.
     batch_key : str
-        Option that bounds a batch.
+        Option that bounds a batch; each way sets it, so that it is none of the other options.
     schedule : Mapping[str, int]
-        Options that are counted in updates, as the run file has them: an update that holds p times
-        the data makes them p times fewer.
+        Options that are counted in updates, with their values for one process, all that the run
+        file has: an update that holds p times the data makes them p times fewer.
     rates : Sequence[float]
         Learning rates; with several, each way takes the one that is best on validation data.
     rate_key : str
@@ -52,7 +53,8 @@ class Comparison:
     metrics : Sequence[str]
         Figures of the test, in the order of columns.
     valid_metric : str
-        Figure of validation that curves show and that chooses rates; the lower the better.
+        Figure of validation that curves show and that chooses rates. Of this one and the `metrics`
+        :mod:`comparing.figures` knows whether lower or higher is better.
 
     Raises
     ------
@@ -96,6 +98,17 @@ class Comparison:
             given = list(getattr(self, name))
             if not given or len(set(given)) != len(given):
                 faults.append(f"{name}: is {given}; expected at least one, each once")
+        fault = fault_of((*self.metrics, self.valid_metric))
+        if fault:
+            faults.append(f"metrics, valid_metric: {fault}")
+        faults += self._option_faults()
+        if self.tuning_seed in self.seeds:
+            faults.append(f"tuning_seed: is {self.tuning_seed}, one of the seeds; expected another")
+        if faults:
+            raise ValueError("comparison: " + "; ".join(faults) + ".")
+
+    def _option_faults(self) -> list[str]:
+        faults = []
         for name in self.variants:
             unknown = set(self.budgets_of(name)) - set(self.budgets)
             if unknown:
@@ -103,10 +116,14 @@ class Comparison:
                     f"variants: {name} has budgets {sorted(unknown)}; expected some of "
                     f"{[*self.budgets]}"
                 )
-        if self.tuning_seed in self.seeds:
-            faults.append(f"tuning_seed: is {self.tuning_seed}, one of the seeds; expected another")
-        if faults:
-            raise ValueError("comparison: " + "; ".join(faults) + ".")
+        groups = (self.options, *self.budgets.values(), *self.variants.values())
+        faults += [
+            f"batch_key: {self.batch_key} is {own[self.batch_key]} in an option, budget or "
+            "variant, which would give all ways the same; expected it as `batch`"
+            for own in groups
+            if self.batch_key in own
+        ]
+        return faults
 
     def budgets_of(self, variant: str) -> list[str]:
         """Return the names of the budgets that a variant is trained with."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import itertools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -18,6 +17,9 @@ from matplotlib import pyplot as plt  # noqa: E402 - the backend comes first
 
 SIZE_IN = (7.0, 4.2)
 Records = Mapping[str, Mapping[int, Record]]
+"""Label of a way -> seed -> run."""
+Sizes = Mapping[float, Sequence[tuple[float | None, float | None] | None]]
+"""Hours -> (test figure, seconds to target) of each seed; None: no such figure, or no such run."""
 
 
 def curves_png(records: Records, *, over: str, metric: str, title: str) -> bytes:
@@ -26,7 +28,7 @@ def curves_png(records: Records, *, over: str, metric: str, title: str) -> bytes
     Arguments
     ---------
     records : Records
-        Way -> seed -> run.
+        The runs that have ended; the label says where some have not.
     over : str
         "seconds", "utterances" or "updates": the axis.
     metric : str
@@ -42,20 +44,21 @@ def curves_png(records: Records, *, over: str, metric: str, title: str) -> bytes
     figure, axes = plt.subplots(figsize=SIZE_IN, layout="constrained")
     for number, (way, own) in enumerate(records.items()):
         colour = f"C{number}"
-        lines = [_best_so_far(record, over) for record in own.values()]
+        lines = [(_places(record, over), record.best_so_far) for record in own.values()]
         for xs, ys in lines:
             axes.step(xs, ys, where="post", color=colour, alpha=0.35, linewidth=0.8)
         xs, ys = _median_line(lines)
         axes.step(xs, ys, where="post", color=colour, linewidth=2.0, label=way)
     axes.set_xlabel({"seconds": "seconds of training and validation"}.get(over, over))
     axes.set_ylabel(f"best validation {metric} so far")
-    axes.set_ylim(bottom=0, top=min(axes.get_ylim()[1], 110.0) if "er" in metric else None)
+    # Error rates begin far above 100 %, where nothing is to be seen.
+    is_rate = metric.startswith(("wer", "cer"))
+    axes.set_ylim(bottom=0, top=min(axes.get_ylim()[1], 110.0) if is_rate else None)
     return _finish(figure, axes, title)
 
 
-def _best_so_far(record: Record, over: str) -> tuple[list[float], list[float]]:
-    xs = [float(getattr(point, over)) for point in record.curve]
-    return xs, list(itertools.accumulate((point.value for point in record.curve), min))
+def _places(record: Record, over: str) -> list[float]:
+    return [float(getattr(point, over)) for point in record.curve]
 
 
 def _median_line(
@@ -73,18 +76,13 @@ def _median_line(
     return grid, [statistics.median(column) for column in columns]
 
 
-def sizes_png(
-    sizes: Mapping[str, Mapping[float, Sequence[tuple[float | None, float | None]]]],
-    *,
-    metric: str,
-    title: str,
-) -> bytes:
+def sizes_png(sizes: Mapping[str, Sizes], *, metric: str, title: str) -> bytes:
     """Return test figure and time to target of each way over sizes of the corpus, on one plot.
 
     Arguments
     ---------
-    sizes : Mapping[str, Mapping[float, Sequence[tuple[float | None, float | None]]]]
-        Way -> hours -> (test figure, seconds to target) of each seed; None: never reached.
+    sizes : Mapping[str, Sizes]
+        Label of a way -> its figures.
     metric : str
         Name of the figure, for the axis.
     title : str
@@ -93,31 +91,58 @@ def sizes_png(
     Returns
     -------
     bytes
-        A PNG file.
+        A PNG file. A test figure of some seeds only is hollow, and has no time to target beside it.
     """
     figure, axes = plt.subplots(figsize=SIZE_IN, layout="constrained")
     right = axes.twinx()
-    for number, (way, own) in enumerate(sizes.items()):
-        colour, xs = f"C{number}", sorted(own)
-        for place, (target, style) in enumerate(((axes, "-o"), (right, "--s"))):
-            points = [(x, _known_median(pair[place] for pair in own[x])) for x in xs]
-            shown = [(x, y) for x, y in points if y is not None]
-            label = way if place == 0 else f"{way}, s to target"
-            target.plot(
-                [x for x, _ in shown], [y for _, y in shown], style, color=colour, label=label
-            )
+    for number, (label, own) in enumerate(sizes.items()):
+        colour, points = f"C{number}", size_points(own)
+        tested = [(x, y) for x, y, _, _ in points if y is not None]
+        hollow = [(x, y) for x, y, _, is_whole in points if y is not None and not is_whole]
+        timed = [(x, y) for x, _, y, _ in points if y is not None]
+        axes.plot(*_columns(tested), "-o", color=colour, label=label)
+        axes.plot(*_columns(hollow), "o", color=colour, markerfacecolor="white", zorder=3)
+        right.plot(*_columns(timed), "--s", color=colour)
     axes.set_xscale("log")
     axes.set_xlabel("hours of training data")
-    axes.set_ylabel(f"test {metric} (solid)")
+    axes.set_ylabel(f"test {metric} (solid; hollow: seeds diverged or missing)")
     right.set_ylabel("seconds to target (dashed; only where every seed reached it)")
     right.set_ylim(bottom=0)
     axes.set_ylim(bottom=0)
     return _finish(figure, axes, title)
 
 
-def _known_median(values: Any) -> float | None:
+def size_points(own: Sizes) -> list[tuple[float, float | None, float | None, bool]]:
+    """Return hours, median test figure, median seconds to target, and whether all seeds are there.
+
+    Arguments
+    ---------
+    own : Sizes
+        Of a way.
+
+    Returns
+    -------
+    list of tuple
+        By hours. The figure is of the seeds that have ended; None: one of them, or all, have none.
+        The seconds are None unless every seed reached the target.
+    """
+    points = []
+    for hours, pairs in sorted(own.items()):
+        known = [pair for pair in pairs if pair is not None]
+        is_whole = len(known) == len(pairs)
+        target_s = _known_median(seconds for _, seconds in known) if is_whole else None
+        points.append((hours, _known_median(value for value, _ in known), target_s, is_whole))
+    return points
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _known_median(values: Iterable[float | None]) -> float | None:
     found = list(values)
-    return None if None in found or not found else statistics.median(found)
+    known = [value for value in found if value is not None]
+    return statistics.median(known) if known and len(known) == len(found) else None
 
 
 def _finish(figure: Any, axes: Any, title: str) -> bytes:

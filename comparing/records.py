@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from comparing.figures import best_so_far
+
 
 @dataclass(frozen=True)
 class Point:
@@ -43,11 +47,14 @@ class Record:
         run.json.
     curve : Sequence[Point]
         Its validations.
+    metric : str
+        Their figure.
     """
 
     folder: Path
     run: Mapping[str, Any]
     curve: Sequence[Point]
+    metric: str
 
     @property
     def total_s(self) -> float:
@@ -55,13 +62,26 @@ class Record:
         return float(sum(self.run["clock_s"].values()))
 
     @property
-    def best(self) -> float | None:
-        """Lowest figure of the validations."""
-        return min((point.value for point in self.curve), default=None)
+    def best_so_far(self) -> list[float]:
+        """The best figure up to each validation."""
+        return best_so_far(self.metric, [point.value for point in self.curve])
 
-    def best_within(self, seconds: float) -> float | None:
-        """Return the lowest figure of models that were there at some seconds of the clock."""
-        return min((p.value for p in self.curve if p.began_s <= seconds), default=None)
+    @property
+    def best(self) -> float | None:
+        """Best figure of the validations."""
+        return self.best_so_far[-1] if self.curve else None
+
+    def best_at(self, seconds: float) -> float | None:
+        """Return the best figure at some seconds of the clock; None before the first model.
+
+        A run is validated now and then only. Between the models that were there before and after
+        it, the best figure so far lies on the straight line: a run would else be credited with a
+        model of up to an epoch ago.
+        """
+        times = [point.began_s for point in self.curve]
+        if not times or seconds < times[0]:
+            return None
+        return float(np.interp(seconds, times, self.best_so_far))
 
     def figures(self, metrics: Sequence[str]) -> dict[str, float | None]:
         """Return the figures of a row: those of the first test set, and those of the training.
@@ -124,7 +144,8 @@ def read_record(folder: Path, *, metric: str) -> Record:
         )
     # A restart may have repeated a validation: the later line holds.
     latest = {row["updates"]: row for row in rows}
-    return Record(folder, run, _points([latest[updates] for updates in sorted(latest)], metric))
+    points = _points([latest[updates] for updates in sorted(latest)], metric)
+    return Record(folder, run, points, metric)
 
 
 def _points(rows: Sequence[Mapping[str, Any]], metric: str) -> list[Point]:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from comparing.groups import Group, Groups, check_equal, warnings_of
+from comparing.groups import (
+    STATES,
+    Group,
+    Groups,
+    check_equal,
+    labelled,
+    machine_text,
+    packages_text,
+    warnings_of,
+)
 from comparing.options import Comparison
 from comparing.page import page
-from comparing.plots import curves_png, sizes_png
+from comparing.plots import Sizes, curves_png, sizes_png
 from comparing.records import Record
 from comparing.tables import Table, figures_of, main_table
 from comparing.verdicts import verdict_table
@@ -34,29 +43,33 @@ def pictures_of(what: Comparison, groups: Groups) -> dict[str, bytes]:
     """Return file name -> PNG."""
     found = {}
     for (variant, budget), group in groups.items():
-        records = {way: own for way, own in group.records.items() if own}
-        for over in ("seconds", "utterances") if records else ():
+        records = {labelled([group], way): own for way, own in group.records.items()}
+        for over in ("seconds", "utterances") if group.runs else ():
             found[f"{variant}-{budget}-{over}.png"] = curves_png(
                 records, over=over, metric=what.valid_metric, title=f"{variant}, equal {budget}"
             )
     for budget in what.budgets:
-        sizes = _sizes(what, groups, budget)
-        if max((len(own) for own in sizes.values()), default=0) > 1:
+        own = [group for (_, name), group in groups.items() if name == budget]
+        sizes = {labelled(own, way): _sizes(what, own, way) for way in what.ways}
+        if max(map(len, sizes.values())) > 1:
             found[f"sizes-{budget}.png"] = sizes_png(
                 sizes, metric=what.metrics[0], title=f"size of the corpus, equal {budget}"
             )
     return found
 
 
-def _sizes(what: Comparison, groups: Groups, budget: str) -> Any:
-    """Return way -> hours of training data -> (test figure, seconds to target) of each seed."""
-    sizes: dict[str, dict[float, list[tuple[float | None, float | None]]]] = {}
-    for (_, own_budget), group in groups.items():
-        for way, own in group.records.items() if own_budget == budget else ():
-            for record in own.values():
-                row = record.figures(what.metrics)
-                pair = (row[what.metrics[0]], row["target_s"])
-                sizes.setdefault(way, {}).setdefault(_hours(record), []).append(pair)
+def _sizes(what: Comparison, groups: Sequence[Group], way: str) -> Sizes:
+    """Return hours of training data -> (test figure, seconds to target) of each seed of a way.
+
+    A seed that diverged or is missing stands as None, beside those of its size that have ended.
+    """
+    sizes: dict[float, list[tuple[float | None, float | None] | None]] = {}
+    for group in groups:
+        if group.runs:
+            found = sizes.setdefault(_hours(group.runs[0]), [])
+            rows = [record.figures(what.metrics) for record in group.records[way].values()]
+            found += [(row[what.metrics[0]], row["target_s"]) for row in rows]
+            found += [None] * len(group.absent[way])
     return sizes
 
 
@@ -128,11 +141,15 @@ def _record(
     return {
         "command": command,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": git_commit(),
+        "written_on": {
+            "commit": git_commit(),
+            "machine": machine(),
+            "packages": package_versions(),
+        },
         "commits_of_runs": sorted({str(run.run["commit"]) for run in runs}),
-        "machine": machine(),
+        "machines_of_runs": _different(run.run["machine"] for run in runs),
+        "packages_of_runs": _different(run.run["packages"] for run in runs),
         "warnings": warnings_of(groups),
-        "packages": package_versions(),
         "rates": dict(rates),
         "options": dict(what.options),
         "options_by_way": {way: dict(options) for way, options in what.way_options.items()},
@@ -144,6 +161,11 @@ def _record(
     }
 
 
+def _different(values: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return those that differ, in their order."""
+    return [json.loads(text) for text in dict.fromkeys(map(json.dumps, values))]
+
+
 def _figures(what: Comparison, group: Group) -> dict[str, Any]:
     return {
         "hours": _hours(group.runs[0]) if group.runs else None,
@@ -153,8 +175,7 @@ def _figures(what: Comparison, group: Group) -> dict[str, Any]:
             way: {seed: _curve(record) for seed, record in own.items()}
             for way, own in group.records.items()
         },
-        "diverged": {way: list(seeds) for way, seeds in group.diverged.items() if seeds},
-        "missing": {way: list(seeds) for way, seeds in group.missing.items() if seeds},
+        **{state: group.absent_in(state) for state in STATES},
     }
 
 
@@ -164,18 +185,18 @@ def _curve(record: Record) -> dict[str, list[float]]:
 
 
 def _about(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    place = record["machine"]
+    machines = [machine_text(place) for place in record["machines_of_runs"]]
+    packages = [packages_text(own) for own in record["packages_of_runs"]]
+    here = record["written_on"]
     rates = {way: rate or "as in the run file" for way, rate in record["rates"].items()}
     return [
         *(("warning", told) for told in record["warnings"]),
         ("command", record["command"]),
-        ("written", record["written"]),
         ("commits of the runs", ", ".join(record["commits_of_runs"])),
-        (
-            "machine",
-            f"{place['processor']}, {place['cores']} cores, {place['memory_gib']} GiB, GPUs: "
-            f"{', '.join(place['gpus']) or 'none'}; Python {place['python']}",
-        ),
+        ("machines of the runs", "; ".join(machines)),
+        ("packages of the runs", "; ".join(packages)),
+        ("report written", record["written"]),
+        ("report written on", f"{machine_text(here['machine'])}; commit {here['commit']}"),
         ("learning rates", ", ".join(f"{way} {rate}" for way, rate in rates.items())),
         ("options of all", json.dumps(record["options"])),
         ("options by way", json.dumps(record["options_by_way"])),

@@ -8,10 +8,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from comparing.groups import group
-from comparing.jobs import ROOT, Job, jobs_of, run
+from comparing.jobs import Job, jobs_of, run
 from comparing.options import Comparison
 from comparing.report import write_report
-from comparing.tuning import best_rates, fixed_rates
+from comparing.run_files import ROOT
+from comparing.tuning import best_rates
 
 
 def run_all(jobs: Sequence[Job]) -> None:
@@ -28,7 +29,7 @@ def run_single(
     """Run one job: that of a number, of the tuning or of what follows it."""
     jobs = tuning
     if stage != "tuning":
-        rates = best_rates(what, tuning)[0] if tuning else fixed_rates(what)
+        rates, _ = best_rates(what, tuning)
         jobs = list(jobs_of(what, folder, rates))
     run(jobs[number])
 
@@ -39,14 +40,17 @@ def compare(
     """Run what is missing, unless only a report is asked for; return its path."""
     if not only_report:
         run_all(tuning)
-    is_tuned = bool(tuning) and all(job.is_done or job.is_diverged for job in tuning)
-    rates, figures = best_rates(what, tuning) if is_tuned else (fixed_rates(what), [])
+    rates, figures = best_rates(what, tuning)
     jobs = list(jobs_of(what, folder, rates))
     if not only_report:
         run_all(jobs)
     groups = group(what, jobs)
     if not any(found.has_ended for found in groups.values()):
-        raise ValueError(f"{folder}: no run has ended; expected one at least for a report.")
+        others = [own for found in groups.values() for own in found.absent_in("other").values()]
+        raise ValueError(
+            f"{folder}: no run has ended, and {sum(map(len, others))} were made by another "
+            "command; expected one at least for a report."
+        )
     return write_report(
         what, groups, folder=ROOT / folder, command=command, rates=rates, tuning=figures
     )

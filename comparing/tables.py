@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from comparing.groups import Group
+from comparing.groups import STATES, Group
 from comparing.options import Comparison
 from comparing.statistics import Summary, summarise
 from comparing.ways import ways_of
@@ -85,7 +86,8 @@ class Table:
 def figures_of(what: Comparison, group: Group) -> dict[str, dict[str, dict[int, Any]]]:
     """Return way -> figure -> seed -> value.
 
-    "valid_at" is the best validation at equal seconds. A run that diverged has no figure (None).
+    "valid_at" is the best validation at equal seconds, see `Group.best_at_equal_seconds`. A run
+    that diverged has no figure (None).
 
     Arguments
     ---------
@@ -101,7 +103,7 @@ def figures_of(what: Comparison, group: Group) -> dict[str, dict[str, dict[int, 
     """
     rows: dict[str, dict[int, dict[str, Any]]] = {}
     for way, own in group.records.items():
-        rows[way] = {seed: {} for seed in sorted([*own, *group.diverged[way]])}
+        rows[way] = {seed: {} for seed in sorted([*own, *group.seeds(way, "diverged")])}
         for seed, record in own.items():
             best = group.best_at_equal_seconds(record)
             rows[way][seed] = {**record.figures(what.metrics), "valid_at": best}
@@ -121,9 +123,9 @@ def main_table(title: str, what: Comparison, group: Group) -> Table:
     rows = []
     for way, own in figures.items():
         cells = [Cell(f"{way}: {ways[way].about}{_not_there(group, way)}", way)]
-        if group.diverged[way]:
-            num = len(group.records[way]) + len(group.diverged[way])
-            told = f"diverged ({len(group.diverged[way])} of {num})"
+        diverged = group.seeds(way, "diverged")
+        if diverged:
+            told = f"diverged ({len(diverged)} of {len(group.records[way]) + len(diverged)})"
             cells += [Cell(told, None) for _ in names]
         else:
             cells += [_cell(own.get(name, {}), name) for name in names]
@@ -132,8 +134,9 @@ def main_table(title: str, what: Comparison, group: Group) -> Table:
     about = (
         f"Median over {num} seeds (95 % interval of the mean by Student's t). Test figures are of "
         "the checkpoint that was best on validation data. Seconds are of training and validation; "
-        f"{_equal_seconds(group)} A model counts from the start of its validation. A dash: not "
-        "every seed has the figure (a target that one of them never reached), or the way has none. "
+        f"{_equal_seconds(group)} There a model counts from the start of its validation; a target "
+        "is reached when the validation that shows it ends. A dash: not every seed has the figure "
+        "(a target that one of them never reached), or the way has none. "
         "Diverged: loss or parameters of so many seeds became infinite; the others' figures alone "
         "would flatter, see the JSON for them."
     )
@@ -143,14 +146,19 @@ def main_table(title: str, what: Comparison, group: Group) -> Table:
 def _equal_seconds(group: Group) -> str:
     if not group.runs:
         return "no run has ended."
-    whose = "the budget" if group.limit_s is not None else "those of the run that ended first"
-    return f"equal seconds: {group.equal_s:.0f}, {whose}."
+    told = f"equal seconds: {group.equal_s:.0f}, "
+    if group.limit_s is not None:
+        return f"{told}the budget."
+    return (
+        f"{told}those of the run that ended first; its figure there is that of its last model, the "
+        "others' best so far is interpolated between the models that were there before and after."
+    )
 
 
 def _not_there(group: Group, way: str) -> str:
-    num = len(group.missing[way])
-    all_ = num + len(group.records[way]) + len(group.diverged[way])
-    return f" ({num} of {all_} not finished)" if num else ""
+    counts = Counter(state for state in group.absent[way].values() if state != "diverged")
+    all_ = group.num_seeds(way)
+    return "".join(f" ({num} of {all_} {STATES[state]})" for state, num in counts.items())
 
 
 def _any(own: Mapping[str, Mapping[int, Any]], name: str) -> bool:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from comparing.figures import is_higher_better
 from comparing.groups import Group
 from comparing.options import Comparison
 from comparing.statistics import verdict
@@ -20,7 +21,12 @@ def verdict_table(title: str, what: Comparison, group: Group) -> Table:
     """Return the differences within each pair of ways, where intervals allow a verdict."""
     figures = figures_of(what, group)
     rows = [
-        _verdict_row(name, (way, figures[way].get(name, {})), (base, figures[base].get(name, {})))
+        _verdict_row(
+            name,
+            (way, figures[way].get(name, {})),
+            (base, figures[base].get(name, {})),
+            more_is_good=is_higher_better(what.valid_metric if name == "valid_at" else name),
+        )
         for name in (*what.metrics, *FIGURES)
         for base, way in itertools.combinations(figures, 2)
     ]
@@ -33,7 +39,9 @@ def verdict_table(title: str, what: Comparison, group: Group) -> Table:
     return Table(title, about, header, rows)
 
 
-def _verdict_row(name: str, this: tuple[str, Values], that: tuple[str, Values]) -> list[Cell]:
+def _verdict_row(
+    name: str, this: tuple[str, Values], that: tuple[str, Values], *, more_is_good: bool
+) -> list[Cell]:
     (way, values), (base, base_values) = this, that
     heading, found = COLUMNS.get(name, name), verdict(values, base_values)
     cells = [Cell(heading, heading), Cell(way, way), Cell(base, base)]
@@ -41,8 +49,7 @@ def _verdict_row(name: str, this: tuple[str, Values], that: tuple[str, Values]) 
         return [*cells, Cell("-", None), Cell("-", None), Cell(_reason(values, base_values), "~")]
     words = "no difference shown"
     if found.is_shown:
-        is_less = found.difference < 0
-        is_good = is_less != (name == "utterances_per_s")
+        is_good = (found.difference > 0) == more_is_good
         words = f"{way} is {'better' if is_good else 'worse'} than {base}"
     return [
         *cells,

@@ -25,9 +25,9 @@ class Way:
     ranks : int
         Processes under torchrun; 0: no torchrun.
     batch : float
-        Batch of a process, relative to that of the run file.
+        Batch of a process, relative to that of the comparison.
     updates : float
-        Updates per utterance, relative to one process with the run file's batch.
+        Updates per utterance, relative to one process with the comparison's batch.
     options : Mapping[str, Any]
         Of the run's command line.
     """

@@ -123,8 +123,8 @@ def test_comparison_is_an_array_and_a_report_that_waits_for_it(cluster: Cluster,
         "comparison.seeds": [1],
         "comparison.budgets": {"utterances": {"num_epochs": 1}},
         "comparison.variants": {"plain": {}},
+        "comparison.batch": options.pop("max_batch_s"),  # each way sets its own
         "comparison.options": options,
-        "comparison.batch": 10.0,
     }
     words = ["--output_folder", str(tmp_path)]
     for key, value in changed.items():

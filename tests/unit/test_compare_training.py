@@ -100,6 +100,9 @@ def test_report_of_nothing_is_refused(programs, argv, capsys):
     with pytest.raises(SystemExit) as ended:
         compare_training.main([*argv, "--report_only"])
     assert ended.value.code == 2
+    assert "the runs that choose learning rates are not all there" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        compare_training.main([*argv[:-2], "--report_only"])  # no rates to choose from
     assert "no run has ended" in capsys.readouterr().err
     assert not programs.told
 

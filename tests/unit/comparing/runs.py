@@ -6,7 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from comparing.jobs import NOTE, Job
 from comparing.options import Comparison
+from recipes.common import divergence
+
+MACHINE = {
+    "processor": "a processor",
+    "cores": 7,
+    "memory_gib": 15.5,
+    "gpus": [],
+    "python": "3.11.0",
+}
 
 
 def write_run(
@@ -41,7 +51,8 @@ def write_run(
         "target_reached_s": None,
         "index_checksums": {"train": "x"},
         "train_data": {"num_utterances": 100, "audio_s": 360.0},
-        "machine": {"processor": "a processor"},
+        "machine": MACHINE,
+        "packages": {"torch": "2.0", "speechbrain": "1.1"},
         "results": {
             "test": {"wer": wer, "wer_p": wer + 2, "cer_p": wer / 2, "utterances": 7, "loss": 1.0}
         },
@@ -59,7 +70,27 @@ def write_run(
     (folder / "train_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
+def end_job(root: Path, job: Job, **figures: Any) -> None:
+    """Write what a job leaves that has ended under a root; figures: see `write_run`."""
+    write_run(root / job.folder, **figures)
+    (root / job.folder / NOTE).write_text(job.told)
+
+
+def diverge_job(root: Path, job: Job) -> None:
+    """Write what a job leaves that has diverged under a root."""
+    folder = root / job.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").unlink(missing_ok=True)
+    divergence.note(folder, FloatingPointError("not finite"))
+    (folder / NOTE).write_text(job.told)
+
+
 def small_comparison(**options: Any) -> Comparison:
     """Return a comparison of two ways and three seeds."""
-    given = {"run_file": "a.yaml", "hogwild_file": "b.yaml", "ways": ["one", "hogwild"]}
+    given: dict[str, Any] = {
+        "run_file": "hparams/train.yaml",
+        "hogwild_file": "hparams/train_hogwild.yaml",
+        "ways": ["one", "hogwild"],
+        "schedule": {"num_warmup": 200, "num_hold": 1400, "num_decay": 1000},
+    }
     return Comparison(**{**given, **options})

@@ -14,7 +14,7 @@ from recipes.common.folder_lock import locked
 from recipes.common.hparams import load_run
 from recipes.common.stop_file import VARIABLE, RunStopped
 from tests.conftest import ROOT
-from tests.unit.comparing.runs import small_comparison, write_run
+from tests.unit.comparing.runs import diverge_job, end_job, small_comparison, write_run
 
 ALL = list(ways_of(2))
 
@@ -49,14 +49,14 @@ def test_ways_take_turns_and_another_one_begins_with_each_seed():
 
 
 def test_schedules_follow_the_updates_and_batches_their_share():
-    what = small_comparison(ways=ALL, schedule={"num_warmup": 100}, batch=20.0)
+    what = small_comparison(ways=ALL, batch=20.0)
     found = {way: flags(job) for way, job in one_of_each(what).items()}
     warmups = {way: int(own["num_warmup"]) for way, own in found.items()}
-    assert {way for way, num in warmups.items() if num == 100} == {
+    assert {way for way, num in warmups.items() if num == 200} == {
         *("one", "one_all_cores", "ddp_small_batch", "hogwild", "hogwild_twice")
     }
-    assert {way for way, num in warmups.items() if num == 50} == {"accumulation", "ddp"}
-    assert {way for way, num in warmups.items() if num == 200} == {
+    assert {way for way, num in warmups.items() if num == 100} == {"accumulation", "ddp"}
+    assert {way for way, num in warmups.items() if num == 400} == {
         "small_batch",
         "hogwild_small_batch",
     }
@@ -180,13 +180,12 @@ def test_each_way_takes_its_best_rate_by_validation(tmp_path):
     best = {"one": 0.4, "hogwild": 0.1}
     for job in jobs:
         valid = 10.0 if job.rate == best[job.way] else 30.0
-        write_run(tmp_path / job.folder, wer=1 / valid, curve=[(100, 1.0, valid)])  # test: misleads
+        end_job(tmp_path, job, wer=1 / valid, curve=[(100, 1.0, valid)])  # test: misleads
     rates, rows = best_rates(what, jobs)
     assert rates == best
     assert len(rows) == 6
     bad = next(job for job in jobs if (job.way, job.rate) == ("one", 0.4))
-    (bad.folder / "run.json").unlink()
-    divergence.note(bad.folder, FloatingPointError("not finite"))
+    diverge_job(tmp_path, bad)
     rates, rows = best_rates(what, jobs)
     assert rates == {"one": 0.1, "hogwild": 0.1}
     assert {"way": "one", "rate": 0.4, "diverged": True, "wer": None} in rows
@@ -198,7 +197,6 @@ def test_way_that_diverges_at_every_rate_is_refused(tmp_path):
     what = small_comparison(rates=[0.1, 0.2], ways=["one"])
     jobs = list(tuning_jobs(what, tmp_path))
     for job in jobs:
-        job.folder.mkdir(parents=True)
-        divergence.note(job.folder, FloatingPointError("not finite"))
+        diverge_job(tmp_path, job)
     with pytest.raises(ValueError, match=r"one diverged .* \[0.1, 0.2\]"):
         best_rates(what, jobs)

@@ -6,6 +6,7 @@ import pytest
 
 import report
 from comparing.ledger import Ledger, conditions
+from recipes.common import divergence
 from tests.unit.comparing.runs import write_run
 
 
@@ -78,8 +79,28 @@ def test_command_writes_csv_markdown_page_and_curves(runs, capsys):
 def test_run_that_cannot_be_read_is_told(runs, capsys):
     (runs / "a" / "run.json").write_text("{}")
     assert report.main([str(runs)]) == 1
-    assert "left out a/run.json: KeyError" in capsys.readouterr().err
+    assert "left out a: KeyError" in capsys.readouterr().err
     assert len(Ledger(runs).rows) == 2
+
+
+def test_run_that_diverged_is_listed(runs):
+    folder = runs / "bad"
+    folder.mkdir()
+    divergence.note(folder, FloatingPointError("not finite"))
+    (folder / "command.txt").write_text("python train.py a.yaml --lr 9\n")
+    (folder / "hyperparams.yaml").write_text("seed: 3\nlr: 9\n")
+    assert report.main([str(runs)]) == 0
+    ledger = Ledger(runs)
+    rows = {row["run"]: row for row in ledger.rows}
+    assert {name: row["ended"] for name, row in rows.items()} == {
+        **dict.fromkeys(("a", "c", "deep/b"), "finished"),
+        "bad": "diverged",
+    }
+    assert rows["bad"]["lr"] == 9
+    assert rows["bad"]["command"] == "python train.py a.yaml --lr 9"
+    assert ledger.curve("bad") is None
+    divergence.note(runs / "a", FloatingPointError("before it was run again by hand"))
+    assert [r["run"] for r in Ledger(runs, where=["ended=diverged"]).rows] == ["bad"]
 
 
 def test_no_folder_is_told(tmp_path):

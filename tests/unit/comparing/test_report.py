@@ -10,15 +10,12 @@ import pytest
 
 from comparing import groups as groups_module
 from comparing import jobs as jobs_module
-from comparing.groups import group
+from comparing.groups import group, machine_text
 from comparing.jobs import jobs_of
-from comparing.report import _sizes, write_report
-from comparing.tables import figures_of
+from comparing.report import write_report
 from comparing.tuning import fixed_rates
-from recipes.common import divergence
-from recipes.common.hparams import load_run
-from tests.conftest import ROOT
-from tests.unit.comparing.runs import small_comparison, write_run
+from recipes.common.report import machine
+from tests.unit.comparing.runs import MACHINE, diverge_job, end_job, small_comparison
 
 WER = {"one": [20.0, 21.0, 22.5], "ddp": [20.5, 21.0, 22.0], "hogwild": [18.0, 19.5, 20.0]}
 
@@ -45,8 +42,9 @@ def compared(tmp_path):
     jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
     for job in jobs:
         workers = {"num_workers": 2, "staleness_mean": 0.9, "staleness_p95": 2}
-        write_run(
-            tmp_path / job.folder,
+        end_job(
+            tmp_path,
+            job,
             wer=WER[job.way][job.seed],
             seed=job.seed,
             seconds_per_epoch=6.0 if job.way == "hogwild" else 10.0,
@@ -88,44 +86,8 @@ def test_one_seed_gives_too_few_pairs(tmp_path):
     what = small_comparison(seeds=[0, 1], ways=["one", "hogwild"])
     jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
     for job in jobs[:3]:
-        write_run(tmp_path / job.folder, seed=job.seed)
+        end_job(tmp_path, job, seed=job.seed)
     assert "| too few pairs |" in line_of(report_of(what, jobs, tmp_path), "| WER % | hogwild")
-
-
-def test_equal_seconds_are_those_of_the_run_that_ended_first(compared):
-    folder, _, _, _ = compared
-    record = json.loads((folder / "compare.json").read_text())
-    ways = record["figures"][0]["ways"]
-    # 11.5 s: the second model of one process was there at 19.5 s.
-    assert record["figures"][0]["equal_s"] == 11.5
-    assert ways["one"]["valid_at"] == {"0": 90.0, "1": 90.0, "2": 90.0}
-    assert ways["hogwild"]["valid_at"]["0"] == 19.0
-
-
-def test_slow_validation_of_the_last_model_does_not_count(tmp_path):
-    what = small_comparison(
-        seeds=[0], budgets={"seconds": {"max_seconds": 20}, "utterances": {}}, ways=["one", "ddp"]
-    )
-    jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
-    for job in jobs:
-        # Both had their models at 10 and 20 s; one validates for 1 s, the other for 5 s.
-        took_s = 1.0 if job.way == "one" else 5.0
-        curve = [(100, 10.0 + took_s, 50.0), (200, 20.0 + took_s, 30.0)]
-        write_run(tmp_path / job.folder, curve=curve, validation_s=took_s)
-    groups = group(what, jobs)
-    assert len(groups) == 2
-    for found in groups.values():
-        assert found.equal_s == 20.0
-        for own in figures_of(what, found).values():
-            assert own["valid_at"] == {0: 30.0}
-
-
-def test_budget_of_seconds_counts_the_model_of_the_update_that_passed_it(tmp_path):
-    what = small_comparison(seeds=[0], budgets={"seconds": {"max_seconds": 20}}, ways=["one"])
-    jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
-    write_run(tmp_path / jobs[0].folder, curve=[(100, 11.0, 50.0), (200, 20.9, 30.0)])
-    (found,) = group(what, jobs).values()
-    assert figures_of(what, found)["one"]["valid_at"] == {0: 30.0}
 
 
 def test_json_has_every_figure_of_every_run(compared):
@@ -149,7 +111,7 @@ def test_json_has_every_figure_of_every_run(compared):
 
 def test_runs_of_other_data_are_not_compared(compared):
     folder, what, jobs, _ = compared
-    write_run(folder / jobs[0].folder, index_checksums={"train": "y"})
+    end_job(folder, jobs[0], index_checksums={"train": "y"})
     with pytest.raises(ValueError, match=r"other data or models:\n.*one seed 0"):
         write_report(what, group(what, jobs), folder=folder, command="", rates=fixed_rates(what))
 
@@ -174,13 +136,24 @@ def test_runs_of_one_way_may_differ_in_seed_and_folder_only(compared):
             report_of(what, jobs, folder)
 
 
-def test_other_commits_and_machines_are_told(compared):
+def test_commits_machines_and_packages_are_those_of_the_runs(compared):
     folder, what, jobs, text = compared
     assert "warning" not in text
-    write_run(folder / jobs[0].folder, commit="b" * 40, machine={"processor": "another"})
+    one = "a processor, 7 cores, 15.5 GiB, no GPU, Python 3.11.0"
+    assert line_of(text, "- machines of the runs") == f"- machines of the runs: {one}"
+    assert "- packages of the runs: torch 2.0, speechbrain 1.1" in text
+    assert f"- report written on: {machine_text(machine())}; commit " in text
+    place, packages = {**MACHINE, "gpus": ["a GPU"]}, {"torch": "2.1"}
+    end_job(folder, jobs[0], commit="b" * 40, machine=place, packages=packages)
     text = report_of(what, jobs, folder)
+    other = one.replace("no GPU", "a GPU")
     assert f"- warning: runs of 2 commits: {'a' * 40}; {'b' * 40}" in text
-    assert "- warning: runs of 2 machines: a processor, ? cores, no GPU; another, " in text
+    assert f"- warning: runs of 2 machines: {other}; {one}" in text
+    assert "- warning: runs of 2 sets of packages: torch 2.0, speechbrain 1.1; torch 2.1" in text
+    record = json.loads((folder / "compare.json").read_text())
+    assert record["machines_of_runs"] == [place, MACHINE]
+    assert len(record["packages_of_runs"]) == 2
+    assert {"machine", "packages", "commit"} == set(record["written_on"])
 
 
 def test_runs_that_are_missing_are_marked(compared):
@@ -198,7 +171,7 @@ def test_variant_that_has_not_begun_is_marked(tmp_path):
     what = small_comparison(variants={"plain": {}, "straggler": {"straggler": 0}}, seeds=[0])
     jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
     for job in jobs[:2]:
-        write_run(tmp_path / job.folder)
+        end_job(tmp_path, job)
     text = report_of(what, jobs, tmp_path)
     assert "not finished (straggler, utterances): one seed 0, hogwild seed 0" in text
     assert text.count("(1 of 1 not finished)") == 2
@@ -207,43 +180,13 @@ def test_variant_that_has_not_begun_is_marked(tmp_path):
 def test_run_that_diverged_is_told_and_decides_no_median(compared):
     folder, what, jobs, _ = compared
     bad = next(job for job in jobs if (job.way, job.seed) == ("ddp", 2))
-    (folder / bad.folder / "run.json").unlink()
-    divergence.note(folder / bad.folder, FloatingPointError("not finite"))
+    diverge_job(folder, bad)
     text = report_of(what, jobs, folder)
     assert "| diverged (1 of 3) | diverged (1 of 3) |" in line_of(text, "| ddp: ")
     assert "| not every seed has it |" in line_of(text, "| WER % | ddp | one")
     record = json.loads((folder / "compare.json").read_text())
     assert record["figures"][0]["diverged"] == {"ddp": [2]}
     assert record["figures"][0]["ways"]["ddp"]["wer"] == {"0": 20.5, "1": 21.0, "2": None}
-
-
-def test_sizes_become_one_plot(tmp_path):
-    what = small_comparison(variants={"small": {"train_shards": [0, 1]}, "large": {}})
-    jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
-    for job in jobs:
-        is_small = job.variant == "small"
-        data = {"num_utterances": 100, "audio_s": 360.0 if is_small else 3600.0}
-        reached_s = None if is_small and job.seed == 1 else 9.0 + job.seed
-        wer = (30.0 if is_small else 20.0) + job.seed
-        write_run(tmp_path / job.folder, train_data=data, wer=wer, target_reached_s=reached_s)
-    small = [(30.0, 9.0), (31.0, None), (32.0, 11.0)]
-    large = [(20.0, 9.0), (21.0, 10.0), (22.0, 11.0)]
-    sizes = _sizes(what, group(what, jobs), "utterances")
-    assert sizes == dict.fromkeys(("one", "hogwild"), {0.1: small, 1.0: large})
-    report_of(what, jobs, tmp_path)
-    assert (tmp_path / "sizes-utterances.png").read_bytes()[:4] == b"\x89PNG"
-    record = json.loads((tmp_path / "compare.json").read_text())
-    assert [row["hours"] for row in record["figures"]] == [0.1, 1.0]
-
-
-def test_comparison_of_sizes_has_four_that_validate_alike(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    what = load_run(["hparams/compare_sizes.yaml"]).hparams["comparison"]
-    sizes = [options["train_shards"][1] for options in what.variants.values()]
-    assert sizes == sorted(set(sizes))
-    assert len(sizes) >= 4
-    assert what.options["batches_per_epoch"] > 0
-    assert {"one", "hogwild"} <= set(what.ways)
 
 
 # --- in a browser --------------------------------------------------------------------------------
