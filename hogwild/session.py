@@ -166,6 +166,8 @@ class Session:
                 ahead = 0 if self.options.is_drained else 1
                 self._coordinator.await_epoch(epoch, last=min(epoch + ahead, epochs.limit))
                 snapshot = self._wait()
+                if self._averager is not None:
+                    self._averager.meet()  # what follows nodes do together, within the timeout
                 self._install(snapshot)
                 brain.on_stage_end(Stage.TRAIN, brain.train_loss, epoch)
             if self.on_epoch is not None:
