@@ -91,6 +91,8 @@ def evaluate(
         brain.test_set = name
         brain.evaluate(hparams["test_loader"](folder, transforms=transforms))
         results[name] = brain.results
+        if brain.num_nonfinite_batches:
+            results[name] |= {"nonfinite_batches": brain.num_nonfinite_batches}
     return results
 
 

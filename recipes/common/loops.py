@@ -167,7 +167,8 @@ def run_stage(
 ) -> float:
     """Run validation or test on this rank's share; return the mean loss over all ranks.
 
-    No exchange between ranks happens in the forward passes, so the shares may be unequal.
+    No exchange between ranks happens in the forward passes, so the shares may be unequal. Batches
+    without a finite loss are left out and counted; the mean is NaN where they are many.
     """
     brain.on_stage_start(stage, epoch)
     brain.modules.eval()
@@ -184,7 +185,14 @@ def run_stage(
                 meter.add(brain.evaluate_batch(batch, stage=stage))
                 if brain.debug and number == brain.debug_batches:
                     break
-        mean = meter.mean()
+        mean, brain.num_nonfinite_batches = meter.merge()
+        if brain.num_nonfinite_batches:
+            logger.warning(
+                "%s: %d of its batches had no finite loss and are not in the mean, %.4g.",
+                stage.name.lower(),
+                brain.num_nonfinite_batches,
+                mean,
+            )
         brain.on_stage_end(stage, mean, epoch)
     return mean
 

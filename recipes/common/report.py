@@ -167,8 +167,15 @@ def run_record(
         "target": {brain.options.valid_metric: brain.options.target_value},
         "target_reached_s": brain.clock.target_reached_s,
         "index_checksums": indexes,
-        "results": results,
+        "results": _strict(results),
     }
+
+
+def _strict(value: Any) -> Any:
+    # JSON has no NaN.
+    if isinstance(value, Mapping):
+        return {key: _strict(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:
