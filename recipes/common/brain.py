@@ -293,8 +293,8 @@ class StampedeBrain(SteppingBrain):
     def _recover(self, path: Path, end_of_epoch: bool) -> None:
         del end_of_epoch
         state = json.loads(Path(path).read_text(encoding="utf-8"))
-        self.step, self.optimizer_step = state["step"], state["optimizer_step"]
-        self.num_utterances = state["num_utterances"]
+        self.step, self.num_utterances = state["step"], state["num_utterances"]
+        self.optimizer_step = self.first_update = state["optimizer_step"]
         self.train_sums, self.train_loss = state["train_sums"], state["train_loss"]
         self.nonfinite.num_skipped = state["num_skipped"]
         self.nonfinite.in_a_row = state["nonfinite_in_a_row"]

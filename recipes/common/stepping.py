@@ -60,6 +60,7 @@ class SteppingBrain(sb.Brain):
         self.num_nonfinite_batches = 0  # of the last validation or test, over all ranks
         self.train_sums: list[float] = [0.0, 0]  # loss and units of the epoch, over all ranks
         self.num_batches: int | None = None
+        self.first_update = 0  # updates that a checkpoint brought
         self.num_utterances = 0  # trained on so far, by all ranks, repetitions counted
         self.is_out_of_time = False
         self.stop_file = StopFile.from_environment()

@@ -48,6 +48,7 @@ def test_resume_of_a_finished_run_does_nothing(tmp_path):
     fit()
     assert again.reports == []
     assert again.stages == []
+    assert again.first_update == again.optimizer_step == 12
 
 
 def test_max_updates_stops_exactly_and_validates(tmp_path):
