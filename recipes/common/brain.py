@@ -223,7 +223,7 @@ class StampedeBrain(SteppingBrain):
         loops.end_run(self)
 
     def _should_save_intra_epoch_ckpt(self, last_ckpt_time: float, steps_since_ckpt: int) -> bool:
-        if self.has_open_group:  # gradients that wait are not saved
+        if not loops.may_save_within_epoch(self):
             return False
         return bool(super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt))
 

@@ -87,9 +87,17 @@ def train_epoch(brain: StampedeBrain, train_set: Any, *, epoch: int, show: bool)
             ):
                 brain._save_intra_epoch_ckpt()
                 saved_at, steps_since_save = time.time(), 0
-            if brain.must_stop and brain.epoch_is_open and not brain.has_open_group:
+            if brain.must_stop and brain.epoch_is_open and may_save_within_epoch(brain):
                 stop_in_mid_epoch(brain)
     brain.end_epoch(epoch)
+
+
+def may_save_within_epoch(brain: StampedeBrain) -> bool:
+    """Whether a checkpoint could be taken now: no gradients wait, and the run goes on.
+
+    One that is finished is validated first: it would not be when started again.
+    """
+    return not (brain.has_open_group or brain.is_finished)
 
 
 class Progress:

@@ -62,6 +62,18 @@ def test_max_updates_stops_exactly_and_validates(tmp_path):
     assert again.reports == []
 
 
+def test_kill_in_the_last_validation_does_not_skip_it(tmp_path):
+    how = {"hparams": {"max_updates": 3}, "run_opts": {"ckpt_interval_steps": 2}}
+    killed, fit = start(tmp_path, **how)
+    killed.evaluate_batch = None
+    with pytest.raises(TypeError):
+        fit()
+    resumed, fit = start(tmp_path, **how)
+    fit()
+    assert resumed.optimizer_step == 3
+    assert [name for name, _ in resumed.stages] == ["TRAIN", "VALID"]
+
+
 @pytest.mark.parametrize("first", [3, 4])
 def test_max_updates_raised_later_equals_one_long_run(tmp_path, first):
     straight, fit = start(tmp_path / "straight")
