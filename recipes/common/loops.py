@@ -12,7 +12,7 @@ from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
-from recipes.common.distributed import broadcast_buffers
+from recipes.common.distributed import broadcast_buffers, world_size
 from recipes.common.loss import LossMeter
 from recipes.common.recoverable import is_recoverable
 from recipes.common.rng import preserved_rng
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recipes.common.brain import StampedeBrain
 
 logger = get_logger(__name__)
+ASK_EVERY = 10  # updates
 
 
 def add_recoverables(brain: StampedeBrain) -> None:
@@ -98,6 +99,16 @@ def may_save_within_epoch(brain: StampedeBrain) -> bool:
     One that is finished is validated first: it would not be when started again.
     """
     return not (brain.has_open_group or brain.is_finished)
+
+
+def may_ask_for_save(brain: StampedeBrain, steps_since_save: int) -> bool:
+    """Whether to ask now if a save within the epoch is due: ranks then wait for rank 0's clock.
+
+    Hence they ask every ``ASK_EVERY`` updates, and when it is due by the number of batches.
+    """
+    is_due = 0 < brain.ckpt_interval_steps <= steps_since_save
+    is_time = world_size() == 1 or brain.optimizer_step % ASK_EVERY == 0
+    return (is_due or is_time) and may_save_within_epoch(brain)
 
 
 class Progress:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from speechbrain.nnet.schedulers import NoamScheduler
 
+from recipes.common import loops
 from recipes.common.early_stopping import EarlyStopping
 from recipes.common.schedule import inverse_square_root
 from tests.unit.recipes.common.toy import ToyLoader, make_batches, make_brain, weights
@@ -216,3 +217,16 @@ def test_utterances_are_counted_over_restarts_and_padding_is_not(tmp_path):
     brain, counter = make_brain(epochs=1)
     brain.fit(counter, ToyLoader(make_batches([2, 0, 3])))
     assert brain.num_utterances == 5
+
+
+@pytest.mark.parametrize(
+    ("num_ranks", "updates", "num_steps", "asks"),
+    [(1, 3, 1, True), (2, 3, 1, False), (2, 10, 1, True), (2, 3, 5, True)],
+)
+def test_ranks_ask_every_few_updates_whether_to_save(
+    monkeypatch, num_ranks, updates, num_steps, asks
+):
+    brain, _ = make_brain(run_opts={"ckpt_interval_steps": 5})
+    monkeypatch.setattr(loops, "world_size", lambda: num_ranks)
+    brain.optimizer_step = updates
+    assert loops.may_ask_for_save(brain, num_steps) == asks
