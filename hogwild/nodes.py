@@ -9,6 +9,7 @@ momentum is that of DiLoCo, Douillard et al. 2023).
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, overload
 
@@ -124,10 +125,15 @@ class Averager(threading.Thread):
             self._updates = updates
             self._is_due.set()
 
-    def meet(self) -> None:
+    def meet(self, check: Callable[[], None]) -> None:
         """Wait until every node has come here as often, as long as they live.
 
         Averages go on meanwhile, as often as the nodes that are not here yet want them.
+
+        Arguments
+        ---------
+        check : Callable[[], None]
+            Called now and then; raises if there is nothing to wait for any more.
 
         Raises
         ------
@@ -136,10 +142,10 @@ class Averager(threading.Thread):
         """
         with self._news:
             self._num_meetings += 1
-            self._news.wait_for(
-                lambda: self._num_met >= self._num_meetings or self.failure is not None
-            )
-        self.check()
+            while self._num_met < self._num_meetings:
+                self.check()
+                check()
+                self._news.wait(BEAT_S)
 
     def check(self) -> None:
         """Raise a RuntimeError if a node is lost."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -23,7 +24,7 @@ from hogwild.protocols import Trainee
 from hogwild.pushing import UpdateLock, groups_of
 from hogwild.shared import SharedModel
 from hogwild.snapshot import HogwildState, Memory, Snapshot
-from hogwild.watching import Watched
+from hogwild.watching import Watched, check
 from hogwild.worker import WorkerStart
 
 POLL_S = 1.0  # between two looks whether a checkpoint within an epoch is due
@@ -204,7 +205,8 @@ class Session:
             if isinstance(event, BaseException):
                 raise event
             if self._averager is not None:
-                self._averager.meet()  # what follows nodes do together, within the timeout
+                # What follows nodes do together, within the timeout.
+                self._averager.meet(partial(check, self._coordinator))
             self._install(event)
             is_cut = event.reason == "limit" and brain.must_stop and self._may_save_within_epochs
             # A finished run would not be validated when resumed: that comes first, and saves.

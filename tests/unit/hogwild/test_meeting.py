@@ -50,16 +50,16 @@ def end(averagers):
 def test_meet_waits_longer_than_the_timeout_while_the_other_node_lives(averagers):
     early, late = averagers
     with ThreadPoolExecutor() as pool:
-        meeting = pool.submit(early.meet)
+        meeting = pool.submit(early.meet, nothing)
         time.sleep(2 * TIMEOUT_S)
         assert not meeting.done()
         assert early.failure is late.failure is None
-        late.meet()
+        late.meet(nothing)
         meeting.result(timeout=10)
-        again = pool.submit(early.meet)  # the other has come once, not twice
+        again = pool.submit(early.meet, nothing)  # the other has come once, not twice
         time.sleep(0.5)
         assert not again.done()
-        late.meet()
+        late.meet(nothing)
         again.result(timeout=10)
     end(averagers)
 
@@ -71,12 +71,12 @@ def test_node_that_waits_takes_part_in_averages(averagers):
     time.sleep(0.5)
     assert late.num_averages == 0  # the other trains, and wants none yet
     with ThreadPoolExecutor() as pool:
-        meeting = pool.submit(early.meet)
+        meeting = pool.submit(early.meet, nothing)
         wait_until(lambda: early.num_averages == late.num_averages == 1)
         assert early._params[torch.float32].tolist() == [4.0] * 3
         time.sleep(0.5)
         assert late.num_averages == 1  # signs of life alone are no averages
-        late.meet()
+        late.meet(nothing)
         meeting.result(timeout=10)
     end(averagers)
 
@@ -86,10 +86,26 @@ def test_meet_finds_a_lost_node_within_the_timeout(averagers, monkeypatch):
     is_over = threading.Event()
     monkeypatch.setattr(late, "_round", lambda: is_over.wait(timeout=60) and False)
     with pytest.raises(RuntimeError, match="lost a node"):
-        early.meet()
+        early.meet(nothing)
     is_over.set()
     late.join(timeout=10)
     assert not late.is_alive()
+
+
+def test_meet_ends_when_there_is_nothing_to_wait_for(averagers):
+    early, late = averagers
+
+    def fail():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        early.meet(fail)
+    late.meet(nothing)  # the other has come, if in vain
+    end(averagers)
+
+
+def nothing():
+    """Find nothing wrong."""
 
 
 def wait_until(holds, limit_s=20.0):
