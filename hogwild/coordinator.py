@@ -251,8 +251,7 @@ class Coordinator(threading.Thread):
             self._memory.ema.note(self._memory.shared.params, updates=updates)
         if self._averager is not None:
             self._averager.note(updates)
-            if self._averager.failure is not None:
-                raise RuntimeError("hogwild: lost a node") from self._averager.failure
+            self._averager.check()
         is_limit = self._max_updates is not None and updates >= self._max_updates
         is_limit = is_limit or (self._is_over() and not self._num_to_come())
         if self._reason is not None:

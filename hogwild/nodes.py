@@ -9,6 +9,7 @@ momentum is that of DiLoCo, Douillard et al. 2023).
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, overload
 
@@ -16,6 +17,8 @@ import torch
 import torch.distributed as dist
 
 from hogwild.flat import Flats, cloned
+
+BEAT_S = 1.0  # between two signs of life of a node, at the longest
 
 
 class Nodes:
@@ -85,7 +88,10 @@ def average(flats: Flats, group: Any, size: int) -> None:
 
 
 class Averager(threading.Thread):
-    """Averages the shared parameters over nodes every so many updates of this node.
+    """Averages the shared parameters over nodes every so many updates of each node.
+
+    It meets the other nodes' averagers at least every ``BEAT_S`` seconds, whatever its own node
+    does: a node that validates or waits is told from one that is lost, however long it takes.
 
     Arguments
     ---------
@@ -108,6 +114,8 @@ class Averager(threading.Thread):
         self._updates = 0
         self._last: Flats = cloned(params)
         self._speed = {dtype: torch.zeros_like(flat) for dtype, flat in self._last.items()}
+        self._news = threading.Condition()
+        self._num_meetings = self._num_met = 0  # that this node has come to; that all have
         self.failure: BaseException | None = None
         self.num_averages = 0
 
@@ -116,6 +124,33 @@ class Averager(threading.Thread):
         if updates - self._updates >= self._every:
             self._updates = updates
             self._is_due.set()
+
+    def meet(self, check: Callable[[], None]) -> None:
+        """Wait until every node has come here as often, as long as they live.
+
+        Averages go on meanwhile, as often as the nodes that are not here yet want them.
+
+        Arguments
+        ---------
+        check : Callable[[], None]
+            Called now and then; raises if there is nothing to wait for any more.
+
+        Raises
+        ------
+        RuntimeError
+            If a node is lost.
+        """
+        with self._news:
+            self._num_meetings += 1
+            while self._num_met < self._num_meetings:
+                self.check()
+                check()
+                self._news.wait(BEAT_S)
+
+    def check(self) -> None:
+        """Raise a RuntimeError if a node is lost."""
+        if self.failure is not None:
+            raise RuntimeError("hogwild: lost a node") from self.failure
 
     def finish(self) -> None:
         """Take part until all nodes have finished, and end."""
@@ -127,27 +162,40 @@ class Averager(threading.Thread):
         """Average until all nodes have finished."""
         try:
             while self._round():
-                self.num_averages += 1
+                pass
         except RuntimeError as error:  # the connection to a node is lost
-            self.failure = error
+            with self._news:
+                self.failure = error
+                self._news.notify_all()
+
+    def _round(self) -> bool:
+        self._is_due.wait(BEAT_S)
+        is_over = self._is_over
+        is_due = self._is_due.is_set() and not is_over
+        votes = torch.zeros(self._nodes.size, 3, dtype=torch.int64)
+        votes[self._nodes.rank] = torch.tensor([is_over, is_due, self._num_meetings])
+        dist.all_reduce(votes, group=self._nodes.average_group)
+        over, due, meetings = votes.unbind(1)
+        with self._news:
+            self._num_met = int(meetings.min())
+            self._news.notify_all()
+        # Who has finished, or waits for others at a meeting, takes part in what they want.
+        is_willing = (over + due > 0) | (meetings > meetings.min())
+        if due.any() and is_willing.all():
+            if is_due:
+                self._is_due.clear()
+            self._average()
+        return not over.all()
 
     @torch.no_grad()
-    def _round(self) -> bool:
-        self._is_due.wait()
-        if not self._is_over:
-            self._is_due.clear()
-        group, size = self._nodes.average_group, self._nodes.size
-        is_over = torch.tensor([float(self._is_over)])
-        dist.all_reduce(is_over, group=group)
+    def _average(self) -> None:
         taken = cloned(self._params)
         mean = {dtype: flat.clone() for dtype, flat in taken.items()}
-        average(mean, group, size)
-        if is_over.item() == size:
-            return False
+        average(mean, self._nodes.average_group, self._nodes.size)
         for dtype, target in self._params.items():
             step = mean[dtype] - self._last[dtype]
             self._speed[dtype].mul_(self._momentum).add_(step)
             aim = self._last[dtype] + self._speed[dtype] if self._momentum else mean[dtype]
             self._last[dtype] = aim
             target.add_((aim - taken[dtype]).to(target.device))
-        return True
+        self.num_averages += 1

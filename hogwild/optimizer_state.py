@@ -85,7 +85,7 @@ class OptimizerStates:
             for o, p, key, _ in found
             for name in (f"{o}.{p}.{key}",)
         ]
-        self.has_shared = bool(shared)
+        self.has_shared, self.share_state = bool(shared), share_state
         self.own = [private.allocate(device=device) for _ in range(num_workers)]
         self.common = common.allocate(device=device)
         # Those of all workers, and as the last ones those that all share.
@@ -151,6 +151,7 @@ class OptimizerStates:
             [cloned(arrays_to_flats(arrays)) for arrays in self.own],
             cloned(arrays_to_flats(self.common)),
             self.flags.tensor.view(len(self.own), -1).clone(),
+            self.share_state,
         )
         for worker, flats in enumerate(saved.own):
             for entry in self._hosted_entries():
@@ -159,7 +160,24 @@ class OptimizerStates:
         return saved
 
     def load(self, saved: SavedStates) -> None:
-        """Go on with saved states; worker r takes those of worker r modulo their number."""
+        """Go on with saved states; worker r takes those of worker r modulo their number.
+
+        Arguments
+        ---------
+        saved : SavedStates
+            Of the same optimizers.
+
+        Raises
+        ------
+        ValueError
+            If other states were shared.
+        """
+        if saved.share_state != self.share_state:
+            raise ValueError(
+                f"share_state: is {self.share_state!r}, but the checkpoint was saved with "
+                f"{saved.share_state!r}; expected the same; put the option back, or start the run "
+                "in a new output folder."
+            )
         copy_into(arrays_to_flats(self.common), saved.common)
         for worker, arrays in enumerate(self.own):
             row = worker % len(saved.own)
@@ -191,11 +209,15 @@ class OptimizerStates:
 
 @dataclass
 class SavedStates:
-    """A copy of the states: of each worker, of all together, and which of them are in use."""
+    """A copy of the states: of each worker, of all together, which of them are in use.
+
+    `share_state` is the option with which they were taken.
+    """
 
     own: list[Flats]
     common: Flats
     flags: Tensor
+    share_state: str
 
 
 def params_of(optimizer: Optimizer) -> list[Tensor]:

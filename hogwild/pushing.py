@@ -173,6 +173,9 @@ class Pusher:
             self._apply(optimizers)
             if self._local is not None:
                 self._local.push()
+            elif torch.device(self.brain.device).type == "cuda":
+                # Its kernels are only enqueued until here.
+                torch.cuda.current_stream(self.brain.device).synchronize()
             # At once: a death from here on repeats nothing.
             self._end_group(num_utterances=self._num_utterances)
 

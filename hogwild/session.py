@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -23,7 +24,7 @@ from hogwild.protocols import Trainee
 from hogwild.pushing import UpdateLock, groups_of
 from hogwild.shared import SharedModel
 from hogwild.snapshot import HogwildState, Memory, Snapshot
-from hogwild.watching import Watched
+from hogwild.watching import Watched, check
 from hogwild.worker import WorkerStart
 
 POLL_S = 1.0  # between two looks whether a checkpoint within an epoch is due
@@ -170,7 +171,6 @@ class Session:
                 ahead = 0 if self.options.is_drained else 1
                 self._coordinator.await_epoch(epoch, last=min(epoch + ahead, epochs.limit))
                 snapshot = self._wait()
-                self._install(snapshot)
                 brain.on_stage_end(Stage.TRAIN, brain.train_loss, epoch)
             if self.on_epoch is not None:
                 self.on_epoch({"epoch": epoch, **self.figures()})
@@ -190,6 +190,7 @@ class Session:
         coordinator.rest(None)
 
     def _wait(self) -> Snapshot:
+        """Save what is due, and return what the epoch, or the run, ends with; the Brain has it."""
         assert self._coordinator is not None
         brain, events = self.brain, self._coordinator.events
         saved_at = time.time()
@@ -207,14 +208,19 @@ class Session:
                 continue
             if isinstance(event, BaseException):
                 raise event
-            must_stop = event.reason == "limit" and brain.stop_file.is_there
-            if event.reason != "save" and not (must_stop and self._may_save_within_epochs):
-                return event
+            if self._averager is not None:
+                # What follows nodes do together, within the timeout.
+                self._averager.meet(partial(check, self._coordinator))
             self._install(event)
-            brain._save_intra_epoch_ckpt()
+            is_cut = event.reason == "limit" and brain.must_stop and self._may_save_within_epochs
+            # A finished run would not be validated when resumed: that comes first, and saves.
+            if not brain.is_finished and (event.reason == "save" or is_cut):
+                brain._save_intra_epoch_ckpt()
+                if is_cut:
+                    brain.end_run()
+            elif event.reason != "save":
+                return event
             self._coordinator.note_saved()
-            if must_stop:
-                brain.end_run()
 
     def _install(self, snapshot: Snapshot) -> None:
         brain, memory = self.brain, self.memory

@@ -171,6 +171,7 @@ class HogwildState:
             "own": [list(flats.values()) for flats in taken.states.own],
             "common": list(taken.states.common.values()),
             "flags": taken.states.flags,
+            "share_state": taken.states.share_state,
             "counters": taken.counters,
             "leases": json.dumps(taken.leases),
             "rng": taken.rng,
@@ -223,7 +224,10 @@ class HogwildState:
         state = state["nodes"][self.nodes.rank]
         memory.shared.states.load(
             SavedStates(
-                [_flats(flats) for flats in state["own"]], _flats(state["common"]), state["flags"]
+                [_flats(flats) for flats in state["own"]],
+                _flats(state["common"]),
+                state["flags"],
+                state.get("share_state", memory.shared.states.share_state),  # older: not noted
             )
         )
         memory.counters.load(state["counters"])

@@ -30,9 +30,14 @@ class Watched:
 
     def __iter__(self) -> Iterator[Any]:
         for batch in self._data:
-            if self._coordinator.failure is not None:
-                raise self._coordinator.failure
+            check(self._coordinator)
             yield batch
+
+
+def check(coordinator: Coordinator) -> None:
+    """Raise what has ended the workers, if anything has."""
+    if coordinator.failure is not None:
+        raise coordinator.failure
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from speechbrain.processing.features import InputNormalization
 from speechbrain.utils.run_opts import RunOptions
 
 from recipes.common.brain import StampedeBrain
+from recipes.common.loops import run_stage
 from recipes.common.run_log import RunLog
 from recipes.common.throughput import COUNTED, Throughput
 from recipes.common.update import UpdateReport
@@ -41,8 +42,8 @@ class NoLog(RunLog):
         """Write nothing."""
 
 
-class AverageLog(NoLog):
-    """Notes the validation of averaged parameters under a name of its own.
+class AverageLog(RunLog):
+    """Notes the validation of averaged parameters under a name of its own; workers go on beside it.
 
     Arguments
     ---------
@@ -54,9 +55,21 @@ class AverageLog(NoLog):
         super().__init__(log.output_folder)
         self._log = log
 
+    def update(self, report: UpdateReport) -> None:
+        """Note an update of a worker."""
+        self._log.update(report)
+
+    def progress(self, figures: Mapping[str, float], *, number: int) -> None:
+        """Note how fast the workers are."""
+        self._log.progress(figures, number=number)
+
     def stage(self, name: str, values: Mapping[str, Any], **options: Any) -> None:
         """Note the end of a stage."""
         self._log.stage(f"{name} of the average", values, **options)
+
+    def curves(self, name: str, values: Mapping[str, Any], *, number: int) -> None:
+        """Add a point to curves."""
+        self._log.curves(f"{name} of the average", values, number=number)
 
 
 def validate_average(brain: StampedeBrain, valid_set: Any, epoch: int) -> None:
@@ -65,7 +78,8 @@ def validate_average(brain: StampedeBrain, valid_set: Any, epoch: int) -> None:
     brain.run_log = AverageLog(log)
     brain.finish_validation = _nothing_follows  # type: ignore[method-assign]
     try:
-        brain._fit_valid(valid_set, epoch, False)
+        with brain.clock.running("valid"):
+            run_stage(brain, valid_set, Stage.VALID, epoch=epoch, show=False)
     finally:
         brain.run_log = log
         del brain.finish_validation

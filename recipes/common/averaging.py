@@ -10,6 +10,7 @@ from speechbrain.utils.checkpoints import PARAMFILE_EXT, Checkpoint
 from speechbrain.utils.logger import get_logger
 from torch import Tensor
 
+from recipes.common.checkpoint_files import is_rankable
 from recipes.common.checkpointer import StampedeCheckpointer
 from recipes.common.module_states import read_module_state
 
@@ -76,6 +77,7 @@ def average_neighbours(
 ) -> dict[str, dict[str, Tensor]]:
     """Average modules over the best good checkpoint and those right before and after it.
 
+    Only those that can be ranked are among them: others were saved within an epoch, not validated.
     With an even number there is one more before than after; at the ends of a run there are fewer.
 
     Arguments
@@ -102,11 +104,15 @@ def average_neighbours(
         If there is no checkpoint.
     """
     names = list(names)
-    in_time = checkpointer.find_good(names=names)[::-1]  # newest last
+    key = min_key or max_key
+    newest_first = checkpointer.find_good(
+        names=names, ckpt_predicate=lambda ckpt: key is None or is_rankable(ckpt.meta, key)
+    )
+    in_time = newest_first[::-1]
     best = checkpointer.find_good(names=names, limit=1, min_key=min_key, max_key=max_key)
     if not best:
         raise FileNotFoundError(
-            f"average_neighbours: no checkpoint with {min_key or max_key!r} in "
+            f"average_neighbours: no checkpoint with {key!r} in "
             f"{checkpointer.checkpoints_dir}; expected one; train first."
         )
     centre = [ckpt.path for ckpt in in_time].index(best[0].path)

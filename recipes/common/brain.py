@@ -12,7 +12,7 @@ from ``speechbrain.Brain`` 1.1.2, and why:
 - validation and test data may be shared among ranks, in unequal parts;
 - runs may be limited in updates or seconds, stopped early, and resumed bit for bit.
 
-One device synchronisation per update remains: whether to apply it must be known.
+One synchronisation per update remains (is it applied?), and one of ranks in ten (is a save due?).
 """
 
 from __future__ import annotations
@@ -216,14 +216,14 @@ class StampedeBrain(SteppingBrain):
             with self.clock.running("valid"):
                 loops.run_stage(self, valid_set, Stage.VALID, epoch=epoch, show=enable)
         if self.must_stop and not self.is_finished:
-            self.end_run()  # the validation has saved a checkpoint
+            self.end_run()  # a recipe's validation saves; without validation data nothing is saved
 
     def end_run(self) -> None:
         """End the process: the run was asked to stop, and has saved a checkpoint."""
         loops.end_run(self)
 
     def _should_save_intra_epoch_ckpt(self, last_ckpt_time: float, steps_since_ckpt: int) -> bool:
-        if self.has_open_group:  # gradients that wait are not saved
+        if not loops.may_ask_for_save(self, steps_since_ckpt):
             return False
         return bool(super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt))
 
@@ -293,8 +293,8 @@ class StampedeBrain(SteppingBrain):
     def _recover(self, path: Path, end_of_epoch: bool) -> None:
         del end_of_epoch
         state = json.loads(Path(path).read_text(encoding="utf-8"))
-        self.step, self.optimizer_step = state["step"], state["optimizer_step"]
-        self.num_utterances = state["num_utterances"]
+        self.step, self.num_utterances = state["step"], state["num_utterances"]
+        self.optimizer_step = self.first_update = state["optimizer_step"]
         self.train_sums, self.train_loss = state["train_sums"], state["train_loss"]
         self.nonfinite.num_skipped = state["num_skipped"]
         self.nonfinite.in_a_row = state["nonfinite_in_a_row"]

@@ -100,12 +100,19 @@ def fault_of(folder: Path, needed: Iterable[str]) -> str | None:
     str or None
         The fault.
     """
+    try:
+        return _found_fault(folder, needed)
+    except OSError as error:  # of the disk, or of a server of files
+        return f"a file cannot be read ({error})"
+
+
+def _found_fault(folder: Path, needed: Iterable[str]) -> str | None:
     table_path = folder / CHECKSUMS
     try:
         table = json.loads(table_path.read_text(encoding="utf-8"))["files"]
     except FileNotFoundError:
         return _fault_without_table(folder, needed)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         return f"{CHECKSUMS} cannot be read ({error})"
     for name, entry in table.items():
         path = folder / name

@@ -44,7 +44,7 @@ class StampedeCheckpointer(CheckpointStore):
     def find_good(self, *, names: Iterable[str] | None = None, **how: Any) -> list[Checkpoint]:
         """Return the checkpoints that can be loaded, best first; log what is wrong with others.
 
-        Every file that is needed is read once. Main process only, or outside a process group.
+        Every file that is needed is read once, by each rank that calls it; ranks exchange nothing.
 
         Arguments
         ---------

@@ -124,6 +124,8 @@ def evaluate(
         check_agreement({name: data})
         brain.evaluate(data)
         results[name] = brain.results
+        if brain.num_nonfinite_batches:
+            results[name] |= {"nonfinite_batches": brain.num_nonfinite_batches}
     return results
 
 
@@ -161,5 +163,6 @@ def record_run(
     record = run_record(run, brain, watch=watch, results=results, folders=folders)
     if if_main_process():
         path = Path(run.hparams["output_folder"]) / "run.json"
-        write_run_json(path, {**record, **(more or {})})
+        has_trained = brain.optimizer_step > brain.first_update
+        write_run_json(path, {**record, **(more or {})}, has_trained=has_trained)
     return results_table(results)

@@ -12,7 +12,7 @@ from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_logger
 from tqdm import tqdm
 
-from recipes.common.distributed import broadcast_buffers
+from recipes.common.distributed import broadcast_buffers, world_size
 from recipes.common.loss import LossMeter
 from recipes.common.recoverable import is_recoverable
 from recipes.common.rng import preserved_rng
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recipes.common.brain import StampedeBrain
 
 logger = get_logger(__name__)
+ASK_EVERY = 10  # updates
 
 
 def add_recoverables(brain: StampedeBrain) -> None:
@@ -87,9 +88,27 @@ def train_epoch(brain: StampedeBrain, train_set: Any, *, epoch: int, show: bool)
             ):
                 brain._save_intra_epoch_ckpt()
                 saved_at, steps_since_save = time.time(), 0
-            if brain.must_stop and brain.epoch_is_open and not brain.has_open_group:
+            if brain.must_stop and brain.epoch_is_open and may_save_within_epoch(brain):
                 stop_in_mid_epoch(brain)
     brain.end_epoch(epoch)
+
+
+def may_save_within_epoch(brain: StampedeBrain) -> bool:
+    """Whether a checkpoint could be taken now: no gradients wait, and the run goes on.
+
+    One that is finished is validated first: it would not be when started again.
+    """
+    return not (brain.has_open_group or brain.is_finished)
+
+
+def may_ask_for_save(brain: StampedeBrain, steps_since_save: int) -> bool:
+    """Whether to ask now if a save within the epoch is due: ranks then wait for rank 0's clock.
+
+    Hence they ask every ``ASK_EVERY`` updates, and when it is due by the number of batches.
+    """
+    is_due = 0 < brain.ckpt_interval_steps <= steps_since_save
+    is_time = world_size() == 1 or brain.optimizer_step % ASK_EVERY == 0
+    return (is_due or is_time) and may_save_within_epoch(brain)
 
 
 class Progress:
@@ -167,7 +186,8 @@ def run_stage(
 ) -> float:
     """Run validation or test on this rank's share; return the mean loss over all ranks.
 
-    No exchange between ranks happens in the forward passes, so the shares may be unequal.
+    No exchange between ranks happens in the forward passes, so the shares may be unequal. Batches
+    without a finite loss are left out and counted; the mean is NaN where they are many.
     """
     brain.on_stage_start(stage, epoch)
     brain.modules.eval()
@@ -184,7 +204,14 @@ def run_stage(
                 meter.add(brain.evaluate_batch(batch, stage=stage))
                 if brain.debug and number == brain.debug_batches:
                     break
-        mean = meter.mean()
+        mean, brain.num_nonfinite_batches = meter.merge()
+        if brain.num_nonfinite_batches:
+            logger.warning(
+                "%s: %d of its batches had no finite loss and are not in the mean, %.4g.",
+                stage.name.lower(),
+                brain.num_nonfinite_batches,
+                mean,
+            )
         brain.on_stage_end(stage, mean, epoch)
     return mean
 

@@ -6,6 +6,7 @@ A sum and its number of units can: over micro-batches, over ranks, over an epoch
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,9 @@ import torch
 from torch import Tensor
 
 from recipes.common.distributed import all_reduce_sum
+
+MAX_NONFINITE_SHARE = 0.05
+"""Of a stage's batches, which may be left out of its mean loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +98,25 @@ class LossMeter:
     """
 
     def __init__(self, device: str) -> None:
-        self._sums = torch.zeros(2, dtype=torch.float64, device=device)
+        # Loss, units, batches left out, batches.
+        self._sums = torch.zeros(4, dtype=torch.float64, device=device)
 
     def add(self, loss: LossSum) -> None:
-        """Add one batch; a batch with a non-finite loss is left out with its units."""
-        pair = torch.stack(
-            [loss.total.detach().double(), loss.total.new_tensor(loss.count).double()]
-        )
-        self._sums += torch.where(pair[0].isfinite(), pair, torch.zeros_like(pair))
+        """Add one batch; a batch with a non-finite loss is left out with its units, and counted."""
+        total = loss.total.detach().double()
+        is_good, one = total.isfinite().double(), torch.ones_like(total)
+        total = total.nan_to_num(0.0, 0.0, 0.0)  # zero also where it is infinite
+        self._sums += torch.stack([total, is_good * loss.count, one - is_good, one])
 
-    def mean(self) -> float:
-        """Return the mean over all ranks; NaN if there was no unit. Every rank must call it."""
-        total, count = all_reduce_sum(self._sums).tolist()
-        return total / count if count else float("nan")
+    def merge(self) -> tuple[float, int]:
+        """Return mean loss and number of batches left out, over all ranks; each must call it.
+
+        Returns
+        -------
+        tuple of float and int
+            The mean is NaN if there was no unit, or if more than ``MAX_NONFINITE_SHARE`` of the
+            batches were left out: the mean of the others would flatter the model.
+        """
+        total, count, num_bad, num_batches = all_reduce_sum(self._sums).tolist()
+        is_told = count and num_bad <= MAX_NONFINITE_SHARE * num_batches
+        return total / count if is_told else math.nan, round(num_bad)

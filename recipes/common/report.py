@@ -43,9 +43,6 @@ DIGITS = {"bce": 4, "bce_prior": 4, "latency_ms": 0}  # after the point; 2 elsew
 
 
 def _kept_training(former: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
-    trained, now = former.get("updates", 0), record.get("updates", 0)
-    if not trained or now > trained:
-        return record
     merged = {key: {**former[key], **record[key]} for key in ("results", "index_checksums")}
     tested = {key: record[key] for key in ("command", "commit", "written")}
     return {**former, **merged, "tested": tested}
@@ -91,10 +88,10 @@ def package_versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
 
 
-def write_run_json(path: Path, run: Mapping[str, Any]) -> None:
+def write_run_json(path: Path, run: Mapping[str, Any], *, has_trained: bool) -> None:
     """Write the record of a run atomically.
 
-    A command that trained nothing more (it only tested) leaves the record of the training as it
+    A command that trained nothing more (it only tested) leaves the record of a training as it
     is: only results, index checksums and `tested` (its command, commit and date) are brought up
     to date.
 
@@ -104,6 +101,8 @@ def write_run_json(path: Path, run: Mapping[str, Any]) -> None:
         Usually ``<output_folder>/run.json``.
     run : Mapping[str, Any]
         The run's own fields; date, packages and machine are added here.
+    has_trained : bool
+        Whether this command applied updates.
     """
     record = {
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -111,8 +110,10 @@ def write_run_json(path: Path, run: Mapping[str, Any]) -> None:
         "packages": package_versions(),
         "machine": machine(),
     }
-    if path.is_file():
-        record = _kept_training(json.loads(path.read_text(encoding="utf-8")), record)
+    former = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    trained = former.get("updates")
+    if trained and not has_trained and record["updates"] in (0, trained):  # 0: it only tested
+        record = _kept_training(former, record)
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)
@@ -167,8 +168,15 @@ def run_record(
         "target": {brain.options.valid_metric: brain.options.target_value},
         "target_reached_s": brain.clock.target_reached_s,
         "index_checksums": indexes,
-        "results": results,
+        "results": _strict(results),
     }
+
+
+def _strict(value: Any) -> Any:
+    # JSON has no NaN.
+    if isinstance(value, Mapping):
+        return {key: _strict(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> str:

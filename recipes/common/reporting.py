@@ -67,6 +67,8 @@ def report_stage(
     is_valid = stage == Stage.VALID
     label = "valid" if is_valid else brain.test_set
     values = {**figures, **(more or {})}
+    if brain.num_nonfinite_batches:
+        values["nonfinite_batches"] = brain.num_nonfinite_batches
     if is_valid:
         values |= {"train_loss": brain.train_loss, "utterances": brain.num_utterances}
         values |= {"train_s": brain.clock.train_s, "valid_s": brain.clock.valid_s}

@@ -57,8 +57,10 @@ class SteppingBrain(sb.Brain):
         schedule = options.update_schedule
         self.update_schedule = None if schedule is None else UpdateSchedule(schedule)
         self.nonfinite = NonFiniteCounter(int(self.nonfinite_patience))
+        self.num_nonfinite_batches = 0  # of the last validation or test, over all ranks
         self.train_sums: list[float] = [0.0, 0]  # loss and units of the epoch, over all ranks
         self.num_batches: int | None = None
+        self.first_update = 0  # updates that a checkpoint brought
         self.num_utterances = 0  # trained on so far, by all ranks, repetitions counted
         self.is_out_of_time = False
         self.stop_file = StopFile.from_environment()

@@ -29,6 +29,7 @@ from recipes.common.loss import LossSum
 from recipes.common.rng import rng_state, seed_streams, set_rng_state
 
 logger = logging.getLogger(__name__)
+LIMIT_S = 6.0  # of an exchange between nodes, where one of them lags
 
 
 @dataclass
@@ -180,6 +181,11 @@ class Fate:
         """Worker 1 sleeps before each batch."""
         if self.worker == 1:
             time.sleep(0.05)
+
+    def lags(self) -> None:
+        """Sleep before the third batch, longer than an exchange between nodes may take."""
+        if self.num_batches == 3:
+            time.sleep(2 * LIMIT_S)
 
     def raises(self) -> None:
         """Raise at the third batch of worker 1."""

@@ -65,6 +65,14 @@ def test_average_goes_on_at_the_updates_of_the_checkpoint():
     assert again.memory.ema.updates == again.memory.counters.total_updates == 70
 
 
+@pytest.mark.parametrize(("then", "now"), [("all", "private"), ("private", "second")])
+def test_other_share_state_than_the_checkpoints_is_refused(then, now):
+    saved = session(ManyNodes(0, 1), share_state=then).memory.shared.states.saved()
+    states = session(ManyNodes(0, 1), share_state=now).memory.shared.states
+    with pytest.raises(ValueError, match=f"share_state: is '{now}', but .* saved with '{then}'"):
+        states.load(saved)
+
+
 def test_average_of_parameters_is_averaged_over_nodes_too():
     nodes = ManyNodes(0, 2)
     one = session(nodes, ema_decay=0.9)

@@ -36,6 +36,13 @@ def test_two_nodes_share_the_batches_and_end_with_one_model(tmp_path):
     assert found[0]["updates"] == 30 * 5
 
 
+def test_node_waits_for_a_slower_one_longer_than_an_exchange_may_take(tmp_path):
+    code, said, found = count_on_two_nodes(tmp_path, 1, "lags")
+    assert code == 0, said[-3000:]
+    assert found[0]["updates"] == 30
+    assert found[0]["values"] == found[1]["values"]
+
+
 def test_lost_node_ends_the_run_and_leaves_its_checkpoint(tmp_path):
     count_on_two_nodes(tmp_path, 1)
     code, said, _ = count_on_two_nodes(tmp_path, 10**6, "raises")

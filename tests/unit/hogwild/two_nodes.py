@@ -10,7 +10,7 @@ from speechbrain.utils.run_opts import RunOptions
 from hogwild.launch import fit
 from hogwild.options import HogwildOptions
 from recipes.common.distributed import distributed_session
-from tests.unit.hogwild.counting import Numbered, Plan, Task, make_counter, make_trainee
+from tests.unit.hogwild.counting import LIMIT_S, Numbered, Plan, Task, make_counter, make_trainee
 
 
 def main(folder: Path, epochs: int, fate: str) -> None:
@@ -19,7 +19,8 @@ def main(folder: Path, epochs: int, fate: str) -> None:
     task = Task(30, folder, fate if rank == 1 else "", pause_s=0.002)
     figures = []
     with distributed_session(RunOptions(device="cpu")):
-        brain, counter = make_counter(task, folder=folder / "checkpoints", epochs=epochs)
+        limit = {"distributed_timeout_s": LIMIT_S} if fate == "lags" else {}
+        brain, counter = make_counter(task, folder=folder / "checkpoints", epochs=epochs, **limit)
         fit(
             brain,
             HogwildOptions(num_workers=2, average_every=5, staleness_power=0.0),

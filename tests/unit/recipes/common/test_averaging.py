@@ -1,5 +1,7 @@
 """Averages of the best checkpoints."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -15,7 +17,7 @@ def saved(folder, values):
         nn.init.constant_(net[0].weight, value)
         net[1].running_mean.fill_(value)
         net[1].num_batches_tracked.fill_(number)
-        checkpointer.save_checkpoint({"wer": wer})
+        checkpointer.save_checkpoint({} if wer is None else {"wer": wer})
     return checkpointer
 
 
@@ -55,12 +57,14 @@ def test_average_of_two_models_is_an_error(tmp_path):
         (3, [1.0, 4.0, 5.0, 3.0, 2.0], 1.5),  # at the beginning
         (3, [5.0, 4.0, 6.0, 3.0, 2.0], 4.5),  # at the end
         (1, [5.0, 4.0, 1.0, 3.0, 2.0], 3.0),
+        (3, [5.0, 4.0, 1.0, None, 2.0], 10 / 3),  # the fourth was not validated
+        (3, [5.0, math.nan, 1.0, 3.0, None], 8 / 3),
     ],
 )
 def test_average_of_neighbours_is_centred_on_the_best(tmp_path, num, losses, mean):
     checkpointer = saved(tmp_path, list(zip([1.0, 2.0, 3.0, 4.0, 5.0], losses, strict=True)))
     state = average_neighbours(checkpointer, ["net"], num, min_key="wer")["net"]
-    assert torch.equal(state["0.weight"], torch.full((3, 2), mean))
+    assert torch.allclose(state["0.weight"], torch.full((3, 2), mean))
     assert state["1.num_batches_tracked"].dtype == torch.int64
 
 

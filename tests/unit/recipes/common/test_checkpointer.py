@@ -1,5 +1,6 @@
 """Checkpoints: atomic, checked, and falling back to the next good one."""
 
+import errno
 import json
 import logging
 
@@ -11,7 +12,7 @@ from speechbrain.utils.checkpoints import Checkpointer
 from speechbrain.utils.epoch_loop import EpochCounter
 from torch import nn
 
-from recipes.common.checkpoint_files import plain_meta
+from recipes.common.checkpoint_files import plain_meta, sha256_of
 from recipes.common.checkpointer import StampedeCheckpointer
 
 
@@ -140,6 +141,22 @@ def test_damaged_newest_is_skipped_with_a_reason(tmp_path, caplog, damage, named
         checkpointer.recover_if_possible()
     assert net[0].weight.eq(1.0).all()
     assert named in caplog.text
+
+
+def test_newest_that_the_disk_cannot_read_is_skipped(tmp_path, caplog, monkeypatch):
+    net, checkpointer = make(tmp_path)
+    save(checkpointer, net, 1.0)
+    bad = save(checkpointer, net, 2.0).paramfiles["net"]
+
+    def read(path):
+        if path == bad:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return sha256_of(path)
+
+    monkeypatch.setattr("recipes.common.checkpoint_files.sha256_of", read)
+    checkpointer.recover_if_possible()
+    assert net[0].weight.eq(1.0).all()
+    assert f"Input/output error: '{bad}'" in caplog.text
 
 
 def test_damaged_best_falls_back_to_the_next_best(tmp_path):

@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import pytest
 import torch
 
 from recipes.common.report import (
@@ -39,7 +40,7 @@ def test_table_other_metrics_are_left_out():
 
 
 def test_run_json_is_whole_and_has_the_machine(tmp_path):
-    write_run_json(tmp_path / "run.json", {"seed": 3, "results": RESULTS})
+    write_run_json(tmp_path / "run.json", {"seed": 3, "results": RESULTS}, has_trained=True)
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["seed"] == 3
     assert record["results"] == RESULTS
@@ -84,12 +85,14 @@ def brain_that_only_tested():
 
 def record_of(folders):
     run = SimpleNamespace(path="x.yaml", hparams={"seed": 1})
-    return run_record(run, brain_that_only_tested(), watch=Stopwatch(), results={}, folders=folders)
+    brain, results = brain_that_only_tested(), {"test": {"loss": float("nan"), "wer": 2.0}}
+    return run_record(run, brain, watch=Stopwatch(), results=results, folders=folders)
 
 
 def test_run_record_of_a_run_that_only_tests_is_strict_json():
     made = record_of({})
     assert made["train_loss"] is None
+    assert made["results"] == {"test": {"loss": None, "wer": 2.0}}
     json.dumps(made, allow_nan=False)
 
 
@@ -114,18 +117,26 @@ def record(updates: int, test: str, command: str) -> dict:
 
 def test_run_json_testing_keeps_the_training(tmp_path):
     path = tmp_path / "run.json"
-    write_run_json(path, record(10, "test", "train"))
-    write_run_json(path, record(0, "librispeech/test-clean", "test only"))
+    write_run_json(path, record(10, "test", "train"), has_trained=True)
+    write_run_json(path, record(0, "librispeech/test-clean", "test only"), has_trained=False)
     found = json.loads(path.read_text())
     assert (found["updates"], found["command"], found["seconds"]) == (10, "train", {"train": 10.0})
     assert set(found["results"]) == {"test", "librispeech/test-clean"}
     assert found["tested"]["command"] == "test only"
 
 
-def test_run_json_more_training_is_a_new_record(tmp_path):
+@pytest.mark.parametrize(
+    ("updates", "has_trained"),
+    [
+        (20, True),
+        (10, True),  # anew, after its checkpoints were deleted
+        (20, False),  # trained by a command that was killed before it wrote the record
+    ],
+)
+def test_run_json_more_training_is_a_new_record(tmp_path, updates, has_trained):
     path = tmp_path / "run.json"
-    write_run_json(path, record(10, "test", "train"))
-    write_run_json(path, record(20, "test", "longer"))
+    write_run_json(path, record(10, "test", "train"), has_trained=True)
+    write_run_json(path, record(updates, "test", "again"), has_trained=has_trained)
     found = json.loads(path.read_text())
-    assert (found["updates"], found["command"]) == (20, "longer")
+    assert (found["updates"], found["command"]) == (updates, "again")
     assert "tested" not in found

@@ -17,6 +17,7 @@ def brain(tmp_path):
         scores=scores, valid_figures=("loss", "wer"), optimizer_step=7, epoch=2, train_loss=0.5,
         num_utterances=9, clock=SimpleNamespace(train_s=3.0, valid_s=1.0), test_set="other/clean",
         hparams=SimpleNamespace(output_folder=str(tmp_path)), told=[], finished=[],
+        num_nonfinite_batches=0,
     )  # fmt: skip
     made.run_log = SimpleNamespace(
         stage=lambda name, values, **rest: made.told.append((name, values, rest))
@@ -48,6 +49,13 @@ def test_test_is_logged_under_its_name_and_decides_nothing(brain, tmp_path):
     assert (name, values) == ("test other/clean", {"loss": 1.0, "f1": 2.0})
     assert (tmp_path / "out" / "other_clean.txt").is_file()
     assert not brain.finished
+
+
+def test_batches_left_out_are_told(brain):
+    brain.num_nonfinite_batches = 2
+    report_stage(brain, Stage.TEST, {"loss": 1.0})
+    ((_, values, _),) = brain.told
+    assert values == {"loss": 1.0, "nonfinite_batches": 2}
 
 
 def test_nothing_is_written_where_there_is_nothing_to_write(brain, tmp_path):

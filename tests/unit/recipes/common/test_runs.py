@@ -6,6 +6,7 @@ import pytest
 import torch
 from speechbrain.nnet.schedulers import NoamScheduler
 
+from recipes.common import loops
 from recipes.common.early_stopping import EarlyStopping
 from recipes.common.schedule import inverse_square_root
 from tests.unit.recipes.common.toy import ToyLoader, make_batches, make_brain, weights
@@ -48,6 +49,7 @@ def test_resume_of_a_finished_run_does_nothing(tmp_path):
     fit()
     assert again.reports == []
     assert again.stages == []
+    assert again.first_update == again.optimizer_step == 12
 
 
 def test_max_updates_stops_exactly_and_validates(tmp_path):
@@ -59,6 +61,18 @@ def test_max_updates_stops_exactly_and_validates(tmp_path):
     again, fit = start(tmp_path, hparams={"max_updates": 6})
     fit()
     assert again.reports == []
+
+
+def test_kill_in_the_last_validation_does_not_skip_it(tmp_path):
+    how = {"hparams": {"max_updates": 3}, "run_opts": {"ckpt_interval_steps": 2}}
+    killed, fit = start(tmp_path, **how)
+    killed.evaluate_batch = None
+    with pytest.raises(TypeError):
+        fit()
+    resumed, fit = start(tmp_path, **how)
+    fit()
+    assert resumed.optimizer_step == 3
+    assert [name for name, _ in resumed.stages] == ["TRAIN", "VALID"]
 
 
 @pytest.mark.parametrize("first", [3, 4])
@@ -203,3 +217,16 @@ def test_utterances_are_counted_over_restarts_and_padding_is_not(tmp_path):
     brain, counter = make_brain(epochs=1)
     brain.fit(counter, ToyLoader(make_batches([2, 0, 3])))
     assert brain.num_utterances == 5
+
+
+@pytest.mark.parametrize(
+    ("num_ranks", "updates", "num_steps", "asks"),
+    [(1, 3, 1, True), (2, 3, 1, False), (2, 10, 1, True), (2, 3, 5, True)],
+)
+def test_ranks_ask_every_few_updates_whether_to_save(
+    monkeypatch, num_ranks, updates, num_steps, asks
+):
+    brain, _ = make_brain(run_opts={"ckpt_interval_steps": 5})
+    monkeypatch.setattr(loops, "world_size", lambda: num_ranks)
+    brain.optimizer_step = updates
+    assert loops.may_ask_for_save(brain, num_steps) == asks

@@ -123,10 +123,14 @@ def test_preserved_rng_hides_what_a_loader_draws():
 
 def test_loss_meter_weighs_units_and_leaves_out_nonfinite():
     meter = LossMeter("cpu")
-    for total, count in ((2.0, 1), (1.0, 3), (math.inf, 7), (0.0, 0)):
+    for total, count in [(2.0, 1), (1.0, 3), (math.inf, 7), *[(0.0, 0)] * 17]:
         meter.add(LossSum(torch.tensor(total), count))
-    assert meter.mean() == 0.75
-    assert math.isnan(LossMeter("cpu").mean())
+    assert meter.merge() == (0.75, 1)
+    meter.add(LossSum(torch.tensor(math.nan), 1))
+    mean, num_nonfinite = meter.merge()
+    assert math.isnan(mean)  # 2 of 21 are too many
+    assert num_nonfinite == 2
+    assert math.isnan(LossMeter("cpu").merge()[0])
 
 
 def test_session_without_launcher_starts_no_group():

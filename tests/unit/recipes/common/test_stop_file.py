@@ -51,15 +51,19 @@ def test_run_that_was_asked_to_stop_goes_on_bit_for_bit(tmp_path, monkeypatch, u
     assert torch.equal(weights(resumed), weights(straight))
 
 
-def test_finished_training_is_not_stopped(tmp_path, monkeypatch):
+@pytest.mark.parametrize("limit", [6, 4])  # at an epoch's end, within one
+def test_finished_training_is_not_stopped(tmp_path, monkeypatch, limit):
     monkeypatch.setenv(VARIABLE, str(tmp_path / "stop"))
     monkeypatch.setattr("recipes.common.stop_file.LOOK_EVERY_S", 0.0)
-    brain, counter = make_brain(hparams={"max_updates": 6}, epochs=9)
+    brain, counter = make_brain(hparams={"max_updates": limit}, epochs=9)
     monkeypatch.setattr(
-        ToyBrain, "on_update_end", lambda self, report: report.number == 5 and touch(tmp_path)
+        ToyBrain,
+        "on_update_end",
+        lambda self, report: report.number == limit - 1 and touch(tmp_path),
     )
     brain.fit(counter, ToyLoader(make_batches(SIZES)), ToyLoader(make_batches([2])))
-    assert brain.optimizer_step == 6
+    assert brain.optimizer_step == limit
+    assert [name for name, _ in brain.stages] == ["TRAIN", "VALID"]
 
 
 def touch(folder):
