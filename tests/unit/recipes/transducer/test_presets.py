@@ -3,6 +3,7 @@
 import pytest
 
 from recipes.common.hparams import load_run
+from tests.consistency.run_files import view_of
 from tests.unit.recipes.transducer.brains import FOLDER, TINY
 
 PRESETS = {
