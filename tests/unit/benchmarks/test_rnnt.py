@@ -201,3 +201,11 @@ def test_both_ways_train_by_lamb(tmp_path, mode):
     brain = make_brain("small.yaml", mode, tmp_path)
     assert isinstance(brain.optimizer, LAMB)
     assert brain.optimizer.foreach == brain.average.foreach == (mode != "reference")
+
+
+def test_made_up_batches_are_moved_as_asked():
+    batch = make_batch(2, shape="canonical", vocab_size=30, seed=0, pin=False)
+    moved = batch.to("meta", non_blocking=True)
+    assert moved.wavs.data.device.type == moved.tokens.lengths.device.type == "meta"
+    with pytest.raises(TypeError):
+        batch.to("cpu", no_such_option=True)
