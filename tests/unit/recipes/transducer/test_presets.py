@@ -51,3 +51,8 @@ def test_reference_validates_few_utterances_at_once():
     # It keeps all logits: 60 s have some 10^8, the 4000 s of losses by rows 10^10.
     tree = view_of(FOLDER / "reference.yaml").tree
     assert (tree["loss"], tree["valid_batch_s"]) == ("torchaudio", 60.0)
+
+
+def test_reference_alone_computes_in_tf32():
+    trees = [view_of(FOLDER / f"{name}.yaml").tree for name in ("reference", "train", "small")]
+    assert [tree["allow_tf32"] for tree in trees] == [True, False, False]

@@ -59,7 +59,7 @@ PHASES = {
 @pytest.mark.parametrize("run_file", ["train", "train_ddp"])
 def test_run_file_holds_the_values_of_the_original_without_its_faults(name, run_file):
     tree = view_of(RECIPES / name / "hparams" / f"{run_file}.yaml").tree
-    common = {"nominal_batch": None, "amp_policy": "w2l", "precision": "fp32"}
+    common = {"nominal_batch": None, "amp_policy": "w2l", "precision": "fp32", "allow_tf32": False}
     for key, value in {**ORIGINAL[name], **FAULTS[name], **common}.items():
         *places, last = key.split(".")
         node = tree
