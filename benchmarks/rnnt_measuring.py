@@ -49,3 +49,9 @@ def peak_mib(device: str) -> float:
         return torch.cuda.max_memory_allocated() / MIB
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def fault_of(error: Exception) -> str:
+    """Return an error in one short line, for a report."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}"[:200]

@@ -50,12 +50,10 @@ class MadeUpBatch:
     is_padding: bool = False
     ends_epoch: bool = False
 
-    def to(self, device: Any) -> MadeUpBatch:
-        """Return the batch on a device."""
+    def to(self, *arguments: Any, **options: Any) -> MadeUpBatch:
+        """Return the batch moved, by the arguments of ``Tensor.to``."""
         moved = [
-            PaddedData(
-                part.data.to(device, non_blocking=True), part.lengths.to(device, non_blocking=True)
-            )
+            PaddedData(part.data.to(*arguments, **options), part.lengths.to(*arguments, **options))
             for part in (self.wavs, self.tokens)
         ]
         return replace(self, wavs=moved[0], tokens=moved[1])

@@ -18,6 +18,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,7 +26,7 @@ from typing import Any
 import torch
 
 from benchmarks.measuring import RESULTS, head, setting, table, write_report
-from benchmarks.rnnt_measuring import now, peak_mib, reset_peak
+from benchmarks.rnnt_measuring import fault_of, now, peak_mib, reset_peak
 from benchmarks.rnnt_task import Stages, make_batch, make_brain, train_on
 
 PACKAGES = ("torch", "torchaudio", "speechbrain")
@@ -96,6 +97,15 @@ def measure(mode: str, shape: str, options: argparse.Namespace) -> dict[str, Any
         return found
 
 
+def attempt(mode: str, shape: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Return what `measure` does, or the way's fault."""
+    try:
+        return measure(mode, shape, options)
+    except Exception as error:  # noqa: BLE001 - reason: memory, compilers and devices fail in many
+        # kinds, and one way without figures must not cost those of the others.
+        return {"mode": mode, "shape": shape, "fault": fault_of(error)}
+
+
 def stages_of(brain: Any, batch: Any, micro_batch: int) -> dict[str, float]:
     """Return seconds of each part of an update, the device waited for around each."""
     stages = Stages(brain)
@@ -128,7 +138,7 @@ def report_lines(record: dict[str, Any]) -> list[str]:
         "",
     ]
     header = ["way", "device", "precision", "loss", "micro-batch", "update s", "utt/s", "peak MiB"]
-    rows = record["rows"]
+    rows = [row for row in record["rows"] if "fault" not in row]
     lines += table(
         header,
         [
@@ -137,6 +147,8 @@ def report_lines(record: dict[str, Any]) -> list[str]:
             for r in rows
         ],
     )  # fmt: skip
+    faults = [row for row in record["rows"] if "fault" in row]
+    lines += [f"No figure of {r['mode']}, {r['shape']}: {r['fault']}." for r in faults]
     for shape in record["shapes"]:
         speeds = {r["mode"]: r["utterances_per_s"] for r in rows if r["shape"] == shape}
         for mode in [m for m in speeds if m != "fast" and "fast" in speeds]:
@@ -157,13 +169,13 @@ def main(argv: Sequence[str]) -> int:
     record = setting("rnnt_throughput", argv, PACKAGES)
     for name in ("model", "batch", "updates", "warmup", "shapes"):
         record[name] = getattr(options, name)
-    record["rows"] = [
-        measure(mode, shape, options) for shape in options.shapes for mode in options.modes
-    ]
-    lines = report_lines(record)
-    print("\n".join(lines))
+    record["rows"] = []
     kind = "gpu" if torch.cuda.is_available() else "cpu"
-    print(write_report(options.out, options.name or f"rnnt-throughput-{kind}", record, lines))
+    name = options.name or f"rnnt-throughput-{kind}"
+    for shape, mode in product(options.shapes, options.modes):
+        record["rows"].append(attempt(mode, shape, options))
+        path = write_report(options.out, name, record, report_lines(record))
+    print("\n".join(report_lines(record)), path, sep="\n")
     return 0
 
 

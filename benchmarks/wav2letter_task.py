@@ -169,7 +169,7 @@ def make_brain(task: Task, *, is_distributed: bool = False) -> Wav2letterBrain:
         **{"label_smoothing": 0.05, "pct_teacher_forcing": 99, "pretrain_window_epochs": 0},
         **{"softw_std": 4.0, "train_on_target_padding": False, "output_folder": ""},
         **{"valid_search": search, "test_search": search, "num_tokens": sizes["num_tokens"]},
-        **{"valid_metric": "wer", **task.hparams},
+        **{"valid_metric": "wer", "allow_tf32": False, **task.hparams},
     }
     momentum = 0.0 if has_end else 0.8
     brain = kind(

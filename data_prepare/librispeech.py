@@ -39,7 +39,10 @@ _TRANSCRIPTS = "*/*/*.trans.txt"
 
 @dataclass(frozen=True, kw_only=True)
 class LibriSpeechOptions(CommonOptions):
-    """Options of `prepare_librispeech`.
+    """Options of `prepare_librispeech`; nothing is left out by length or by rate of characters.
+
+    The recipes take the corpus whole, as their sources do, so that one preparation serves all;
+    what trains on shorter utterances leaves out the others by itself (`max_utterance_s`).
 
     Arguments
     ---------
@@ -52,6 +55,9 @@ class LibriSpeechOptions(CommonOptions):
 
     subsets: tuple[str, ...] = ()
     merge: dict[str, str] = field(default_factory=dict)
+    min_duration_s: float = 0.0
+    min_chars_per_s: float = 0.0
+    max_chars_per_s: float = 1000.0
 
     def faults(self) -> list[str]:
         """Return what is wrong with the values, one line a fault."""

@@ -82,12 +82,9 @@ def write_exchange(
         prepare_librispeech(
             root,
             shards,
-            subsets=tuple(found),
+            subsets=tuple(subsets),
             merge={"train": "+".join(trained)} if trained else {},
             num_jobs=num_jobs,
-            min_duration_s=0.0,
-            min_chars_per_s=0.0,
-            max_chars_per_s=1000.0,
         )
     return manifests
 

@@ -44,6 +44,9 @@ class BrainOptions:
         Number of the process (rank, or Hogwild worker) that is slow on purpose; None: none.
     straggler_share : float
         Part of the time that it sleeps, within [0, 1).
+    allow_tf32 : bool or None
+        Whether products and convolutions of float32 may be computed in TF32, by GPUs that have it;
+        None: as it was left (SpeechBrain allows it when it is imported).
     log_every : int
         Updates between two lines of the text log and changes of the progress bar.
     seed : int or None
@@ -74,6 +77,7 @@ class BrainOptions:
     distributed_timeout_s: float = 1800.0
     straggler: int | None = None
     straggler_share: float = 0.5
+    allow_tf32: bool | None = None
     log_every: int = 50
     seed: int | None = None
     update_schedule: Callable[..., Any] | None = None

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import speechbrain as sb
+import torch
 from speechbrain import Stage
 from torch import Tensor
 from torch.optim import Optimizer
@@ -30,6 +31,18 @@ from recipes.common.update import (
 )
 
 
+def set_tf32(is_allowed: bool) -> None:
+    """Allow or forbid TF32 in products and convolutions of float32; CPUs have none.
+
+    Arguments
+    ---------
+    is_allowed : bool
+        For the whole process.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = is_allowed
+    torch.backends.cudnn.allow_tf32 = is_allowed
+
+
 class SteppingBrain(sb.Brain):
     """Brain with exact updates; :class:`recipes.common.brain.StampedeBrain` adds the loops.
 
@@ -42,7 +55,7 @@ class SteppingBrain(sb.Brain):
     *arguments : Any
         Those of ``speechbrain.Brain``.
     options : BrainOptions
-        Limit in updates, schedule.
+        Limit in updates, schedule, TF32.
     """
 
     run_log: Any = None  # a recipes.common.run_log.RunLog, where there is one
@@ -51,6 +64,8 @@ class SteppingBrain(sb.Brain):
     def __init__(self, *arguments: Any, options: BrainOptions) -> None:
         super().__init__(*arguments)
         self.options = options
+        if options.allow_tf32 is not None:
+            set_tf32(options.allow_tf32)
         self.norm_limit = norm_limit(self.max_grad_norm)
         limit = vars(self)["optimizer_step_limit"]
         self.optimizer_step_limit: int | None = update_limit(options.max_updates, limit)

@@ -6,9 +6,13 @@ import time
 from typing import Any
 
 import torch
+from speechbrain.utils.logger import get_logger
+
+logger = get_logger(__name__)
 
 MIB = 1 << 20
 COUNTED = ("audio_s", "padded_s", "wait_s")
+_silent: set[str] = set()  # devices that did not tell their use; they are not asked again
 
 
 class Throughput:
@@ -91,15 +95,17 @@ def gpu_figures(device: str) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        ``gpu_memory_peak_mib`` since the last call; ``gpu_use_percent`` where nvidia-ml-py, which
-        comes with gpustat, is installed.
+        ``gpu_memory_peak_mib`` since the last call; ``gpu_use_percent`` where NVML tells it.
     """
     if not device.startswith("cuda"):
         return {}
     found = {"gpu_memory_peak_mib": torch.cuda.max_memory_allocated(device) / MIB}
     torch.cuda.reset_peak_memory_stats(device)
-    try:
-        found["gpu_use_percent"] = float(torch.cuda.utilization(device))
-    except ModuleNotFoundError:  # gpustat is optional
-        return found
+    if device not in _silent:
+        try:
+            found["gpu_use_percent"] = float(torch.cuda.utilization(device))
+        except Exception as error:  # noqa: BLE001 - reason: NVML has errors of its own (a MIG slice,
+            # a container without its library), nvidia-ml-py may be absent; a run needs neither.
+            _silent.add(device)
+            logger.warning("%s does not tell its use, which is left out: %s", device, error)
     return found

@@ -2,7 +2,7 @@
 
 On a CPU a loop over frames of a few operations each; on a CUDA device one kernel for each
 (`asg_kernels`, Triton), since a loop of small operations would leave the device waiting. Where
-Triton is absent the loop runs there too.
+they do not run the loop does, there too.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,21 @@ logger = get_logger(__name__)
 
 
 @cache
-def kernels() -> ModuleType | None:
-    """Return the module of the Triton kernels, None where Triton is absent."""
+def kernels(device: torch.device) -> ModuleType | None:
+    """Return the module of the Triton kernels, None where they do not run on a device."""
     try:
         from recipes.LibriSpeech.wav2letter import asg_kernels
-    except ImportError:
-        logger.warning("asg: Triton is absent; the criterion runs frame by frame, which is slow.")
+
+        one = torch.ones(1, 2, 1, 1, dtype=torch.float64, device=device)
+        asg_kernels.full(one, one[0])
+        asg_kernels.chain(one[0])
+    except Exception as error:  # noqa: BLE001 - reason: Triton may be absent, and where a C compiler
+        # or Python.h is, its launcher raises errors of many kinds; the loop gives the same numbers.
+        logger.warning(
+            "asg: the Triton kernels do not run on %s, the criterion runs frame by frame, which is "
+            "slow: %s: %s",
+            *(device, type(error).__name__, error),
+        )
         return None
     return asg_kernels
 
@@ -42,7 +51,7 @@ def full(likely: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
     tuple[Tensor, Tensor]
         States [T, 2, B, N] and, of direction 0, the sums [T, B].
     """
-    fast = kernels() if likely.is_cuda else None
+    fast = kernels(likely.device) if likely.is_cuda else None
     return full_by_frames(likely, moves) if fast is None else fast.full(likely, moves)
 
 
@@ -63,7 +72,7 @@ def chain(scores: Tensor) -> tuple[Tensor, Tensor]:
     tuple[Tensor, Tensor]
         a and b, both [T, B, P] float64; -1e29 and below for what cannot be reached.
     """
-    fast = kernels() if scores.is_cuda else None
+    fast = kernels(scores.device) if scores.is_cuda else None
     return chain_by_frames(scores) if fast is None else fast.chain(scores)
 
 

@@ -94,11 +94,11 @@ def test_parts_benchmark_measures_each(tmp_path, monkeypatch):
 def test_gpu_benchmark_asks_what_the_others_understand(tmp_path, monkeypatch, quick):
     asked = []
 
-    def stand_in(module, parse):
-        monkeypatch.setattr(module, "main", lambda argv: asked.append((module, parse(argv))))
+    def stand_in(module, words):
+        asked.append((module, module.parse(words)))
+        return 0
 
-    for module in (rnnt_parts, rnnt_loss, rnnt_throughput, rnnt_loading):
-        stand_in(module, module.parse)
+    monkeypatch.setattr(rnnt_gpu, "code_of", stand_in)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert rnnt_gpu.main(["--out", str(tmp_path), *(["--quick"] if quick else [])]) == 0
     assert all(options.out == tmp_path for _, options in asked)
@@ -109,6 +109,56 @@ def test_gpu_benchmark_asks_what_the_others_understand(tmp_path, monkeypatch, qu
     assert len(modes) == (1 if quick else 6)
     names = [options.name for module, options in asked if module is rnnt_loss]
     assert names == ["rnnt-loss-gpu-usual", "rnnt-loss-gpu-largest"]
+
+
+def test_gpu_benchmark_goes_on_after_one_that_died(tmp_path, monkeypatch):
+    asked = []
+
+    def dies_once(module, words):
+        asked.append(module)
+        return int(module is rnnt_parts)
+
+    monkeypatch.setattr(rnnt_gpu, "code_of", dies_once)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert rnnt_gpu.main(["--quick", "--out", str(tmp_path)]) == 1
+    assert set(asked) == {rnnt_parts, rnnt_loss, rnnt_throughput, rnnt_loading}
+
+
+def test_way_of_a_part_that_fails_leaves_the_others(monkeypatch):
+    def fail():
+        raise RuntimeError("CUDA error: an illegal memory access\nmore lines")
+
+    monkeypatch.setattr(rnnt_parts, "seconds_of", once)
+    row = rnnt_parts.compare("x", {"a": fail, "b": int}, rnnt_parts.parse([]))
+    assert row["faults"] == {"a": "RuntimeError: CUDA error: an illegal memory access"}
+    assert "a" not in row and row["b"] >= 0
+    record = rnnt_parts.setting("rnnt_parts", [], ()) | {"rows": [row]}
+    lines = rnnt_parts.report_lines(record, rnnt_parts.parse([]))
+    assert lines[-1].startswith("No figure of x, a: RuntimeError: CUDA error")
+
+
+def test_throughput_is_written_after_each_way_and_tells_its_faults(tmp_path, monkeypatch):
+    figures = {"device": "cpu", "precision": "fp32", "loss": "packed", "micro_batch": 2}
+    figures |= {"update_s": 1.0, "utterances_per_s": 2.0, "peak_mib": 3.0}
+    written = []
+
+    def stand_in(mode, shape, options):
+        written.append(len(list(tmp_path.glob("*.json"))))
+        if mode == "padded":
+            raise torch.OutOfMemoryError("too much")
+        return {"mode": mode, "shape": shape, "stages_s": {}, "top": [], **figures}
+
+    monkeypatch.setattr(rnnt_throughput, "measure", stand_in)
+    words = ["--modes", *rnnt_throughput.MODES, "--shapes", "canonical", "--out", str(tmp_path)]
+    assert rnnt_throughput.main(words) == 0
+    assert written == [0, 1, 1]
+    (path,) = tmp_path.glob("*.json")
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    assert [row.get("fault") for row in rows] == [None, "OutOfMemoryError: too much", None]
+    (path,) = tmp_path.glob("*.md")
+    text = path.read_text(encoding="utf-8")
+    assert "No figure of padded, canonical: OutOfMemoryError: too much." in text
+    assert "1.00 times as fast as reference" in text
 
 
 def test_gpu_benchmark_without_a_gpu_is_refused(monkeypatch, capsys):
@@ -151,3 +201,11 @@ def test_both_ways_train_by_lamb(tmp_path, mode):
     brain = make_brain("small.yaml", mode, tmp_path)
     assert isinstance(brain.optimizer, LAMB)
     assert brain.optimizer.foreach == brain.average.foreach == (mode != "reference")
+
+
+def test_made_up_batches_are_moved_as_asked():
+    batch = make_batch(2, shape="canonical", vocab_size=30, seed=0, pin=False)
+    moved = batch.to("meta", non_blocking=True)
+    assert moved.wavs.data.device.type == moved.tokens.lengths.device.type == "meta"
+    with pytest.raises(TypeError):
+        batch.to("cpu", no_such_option=True)

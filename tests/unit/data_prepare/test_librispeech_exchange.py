@@ -12,6 +12,7 @@ import sentencepiece
 import soundfile
 
 from data_prepare import librispeech_archives as archives
+from data_prepare.librispeech import prepare_librispeech
 from data_prepare.librispeech_exchange import manifest_name, read_manifest, write_exchange
 from data_prepare.stored_corpus import open_corpus
 from recipes.LibriSpeech.ASR.transducer.exchange import write_tokens
@@ -80,6 +81,10 @@ def test_shards_come_from_the_same_command(corpus, tmp_path):
     write_exchange(corpus, shards=tmp_path / "shards")
     prepared = open_corpus(tmp_path / "shards")
     assert {"train", "dev-clean"} <= set(prepared.splits)
+    # They are those that the run files ask for, with their merge: found finished.
+    merge = {"train": "train-clean-100"}
+    again = prepare_librispeech(corpus, tmp_path / "shards", merge=merge)
+    assert again.splits == prepared.splits
 
 
 def test_subset_that_is_absent_is_told(corpus):

@@ -78,7 +78,7 @@ class Transducer(StampedeBrain):
         position = batch.position
         if stage == Stage.TRAIN:
             refuse_unknown(batch, num_tokens)
-        batch = batch.to(self.device)
+        batch = batch.to(self.device, non_blocking=True)
         wavs, tokens = batch.wavs.data, batch.tokens.data  # [B, S], [B, U]
         if stage == Stage.TRAIN and self.hparams.speed_perturb is not None:
             percents = self.hparams.speed_perturb.percents(batch.id, position.pass_number)

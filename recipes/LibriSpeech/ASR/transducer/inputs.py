@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,12 @@ class JointInputs:
                 "many, else cells of the lattice are left out."
             )
         return num_rows if bound is None else bound
+
+    def part(self, first: int, last: int) -> JointInputs:
+        """Return what belongs to some of the utterances; their rows are not known to the host."""
+        names = ("enc", "pred", "tokens", "num_steps", "num_tokens")
+        cut = {name: getattr(self, name)[first:last] for name in names}
+        return replace(self, **cut, host_rows=None)
 
     def mask_seed(self) -> int:
         """Return a seed for dropout masks from this process's stream, on the CPU: no waiting."""

@@ -28,6 +28,8 @@ from recipes.LibriSpeech.ASR.transducer.packed import PackedOptions, packed_loss
 from recipes.LibriSpeech.ASR.transducer.rows import LatticeRows
 
 LOSSES = ("packed", "triton", "torchaudio", "dense", "pruned")
+MAX_LOGITS = 2**31
+"""torchaudio counts logits in int32, and reads foreign memory from here on (pytorch/audio#3736)."""
 
 
 def make_loss(name: str, *, chunk_rows: int, joint_size: int, num_classes: int) -> JointLoss:
@@ -112,8 +114,16 @@ def dense_logits(inputs: JointInputs) -> Tensor:
 
 
 def torchaudio_loss(inputs: JointInputs) -> Tensor:
-    """Return [B] by torchaudio's loss on all logits, which must fill the longest lengths."""
+    """Return [B] by torchaudio's loss on all logits, which must fill the longest lengths.
+
+    Too many logits are those of halves of the batch, one after the other.
+    """
     steps, num = int(inputs.num_steps.max()), int(inputs.num_tokens.max())
+    batch = inputs.shape[0]
+    if batch > 1 and batch * steps * (num + 1) * inputs.head.out_features >= MAX_LOGITS:
+        middle = batch // 2
+        halves = inputs.part(0, middle), inputs.part(middle, batch)
+        return torch.cat([torchaudio_loss(half) for half in halves])
     logits = dense_logits(
         replace(inputs, enc=inputs.enc[:, :steps], pred=inputs.pred[:, : num + 1])
     )

@@ -31,6 +31,18 @@ class LM(StampedeBrain):
     test_set = "test"
     num_examples: Tensor
 
+    def on_fit_start(self) -> None:
+        """Check that the model has as many words as the vocabulary."""
+        num_words, wanted = self.raw_modules["model"].num_words, self.tokenizer.size()
+        if num_words != wanted:
+            raise ValueError(
+                f"ConvLM: the model's num_words is {num_words}, the vocabulary "
+                f"{self.tokenizer.path} has {wanted} numbers, special and unused ones included; "
+                f"expected the same; give num_words {wanted} (as --model.num_words where --model "
+                "names a file), or another tokens_file."
+            )
+        super().on_fit_start()
+
     def compute_forward(self, batch: Any, stage: Stage) -> dict[str, Any]:
         """Return `losses` [K] of the words of the batch."""
         batch = batch.to(self.device)

@@ -120,7 +120,10 @@ class ConvLM(torch.nn.Module):
         with torch.autocast(hidden.device.type, enabled=False):
             if isinstance(self.out, torch.nn.AdaptiveLogSoftmaxWithLoss):
                 found: Tensor = -self.out(_fine(hidden), targets[is_word]).output
-                return found
+                # A cluster without a target among these is left out: its parameters would get no
+                # gradient, for which DDP waits.
+                unused = [p.flatten()[:1].sum() for p in self.out.tail.parameters()]
+                return found + 0.0 * torch.stack(unused).sum()
             return F.cross_entropy(self.out(_fine(hidden)), targets[is_word], reduction="none")
 
     def log_probs(self, hidden: Tensor) -> Tensor:

@@ -123,11 +123,6 @@ class SpeechTranslation(StampedeBrain):
         self.check_options()
         if self.hparams.init_folder is not None:
             start_from(self, Path(self.hparams.init_folder), choice=self.hparams.init_choice)
-        if self.device_type == "cuda":
-            is_allowed = bool(self.hparams.allow_tf32)
-            torch.backends.cuda.matmul.allow_tf32 = is_allowed
-            torch.backends.cudnn.allow_tf32 = is_allowed
-            logger.info("fp32 products are computed in %s", "TF32" if is_allowed else "fp32")
         super().on_fit_start()
 
     def check_options(self) -> None:

@@ -59,18 +59,34 @@ def test_loader_without_counts_gives_the_speed_alone(clock):
     assert set(seen.lap(updates=1, utterances=2)) == {"updates_per_s", "utterances_per_s"}
 
 
-def test_gpu_is_optional_and_so_is_its_library(monkeypatch):
-    assert gpu_figures("cpu") == {}
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 << 20)
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+class NoUseError(Exception):
+    """Stands for NVML's own errors, which are of no standard kind."""
 
-    def no_library(device):
-        raise ModuleNotFoundError("pynvml")
 
-    monkeypatch.setattr(torch.cuda, "utilization", no_library)
-    assert gpu_figures("cuda:0") == {"gpu_memory_peak_mib": 3.0}
+@pytest.mark.parametrize(
+    "fault", [ModuleNotFoundError("pynvml"), NoUseError("MIG"), RuntimeError()]
+)
+def test_gpu_that_does_not_tell_its_use_is_asked_and_told_of_once(monkeypatch, fault):
+    asked, told = [], []
+
+    def refuse(device):
+        asked.append(device)
+        raise fault
+
+    no_peak = {"max_memory_allocated": lambda _: 3 << 20, "reset_peak_memory_stats": lambda _: None}
+    for name, act in (no_peak | {"utilization": refuse}).items():
+        monkeypatch.setattr(torch.cuda, name, act)
+    monkeypatch.setattr(throughput, "_silent", set())
+    monkeypatch.setattr(throughput.logger, "warning", lambda *words: told.append(words))
+    for _ in range(3):
+        assert gpu_figures("cuda:0") == {"gpu_memory_peak_mib": 3.0}
+    assert asked == ["cuda:0"] and len(told) == 1
     monkeypatch.setattr(torch.cuda, "utilization", lambda device: 97)
-    assert gpu_figures("cuda:0")["gpu_use_percent"] == 97.0
+    assert gpu_figures("cuda:1")["gpu_use_percent"] == 97.0
+
+
+def test_cpu_has_no_gpu_figures():
+    assert gpu_figures("cpu") == {}
 
 
 def test_brain_tells_its_progress_every_few_updates():

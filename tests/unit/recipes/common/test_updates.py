@@ -208,3 +208,23 @@ def nan_batch():
     batch = make_batches([2], dtype=F64)[0]
     batch.x[:] = math.nan
     return batch
+
+
+@pytest.fixture
+def switches():
+    """PyTorch's two switches of TF32, put back afterwards."""
+    both = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [switch.allow_tf32 for switch in both]
+    yield both
+    for switch, was_allowed in zip(both, before, strict=True):
+        switch.allow_tf32 = was_allowed
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_run_file_decides_whether_float32_may_be_tf32(switches, is_allowed):
+    for switch in switches:
+        switch.allow_tf32 = not is_allowed
+    make_brain()
+    assert [switch.allow_tf32 for switch in switches] == [not is_allowed] * 2
+    make_brain(hparams={"allow_tf32": is_allowed})
+    assert [switch.allow_tf32 for switch in switches] == [is_allowed] * 2

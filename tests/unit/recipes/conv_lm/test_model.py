@@ -6,9 +6,11 @@ from hyperpyyaml import load_hyperpyyaml
 
 from recipes.LibriSpeech.LM.conv_lm.model import ConvLM
 from tests.conftest import ROOT
+from tests.unit.recipes.common.on_ranks import results_of_ranks
+from tests.unit.recipes.conv_lm import ranks_worker
+from tests.unit.recipes.conv_lm.ranks_worker import LAYERS
 
 MODELS = ROOT / "recipes/LibriSpeech/LM/conv_lm/hparams/model"
-LAYERS = [[8, 3, 1], [4, 1, 0], [4, 3, 0], [12, 1, 3], [12, 2, 1]]
 PADDING = 1
 
 
@@ -98,6 +100,23 @@ def test_adaptive_softmax_is_a_distribution(words):
         torch.testing.assert_close(logp.exp().sum(1), torch.ones(3))
         expected = -logp.gather(1, words[:, place + 1 : place + 2])[:, 0]
         torch.testing.assert_close(losses[:, place], expected)
+
+
+def test_clusters_without_a_target_have_a_gradient_of_zeros():
+    model = ranks_worker.make_model()
+    grads = ranks_worker.gradients(model, 0)
+    assert all(grad is not None for grad in grads.values())
+    tails = [grad for name, grad in grads.items() if name.startswith("out.tail")]
+    assert tails and not any(grad.any() for grad in tails)
+
+
+@pytest.mark.multiproc
+def test_ranks_without_rare_words_train_with_those_that_have_some(tmp_path):
+    found = results_of_ranks(ranks_worker.main, tmp_path)
+    alone = [ranks_worker.gradients(ranks_worker.make_model(), rank) for rank in range(2)]
+    for name, grad in alone[0].items():
+        for rank in range(2):
+            torch.testing.assert_close(found[rank][name], (grad + alone[1][name]) / 2)
 
 
 def test_shortcut_before_the_first_layer_is_refused():

@@ -175,6 +175,15 @@ def test_small_recipe_learns_and_its_model_helps_a_search(run):
     assert plain[0].words == ["the", "cut", "sat"]
 
 
+def test_vocabulary_of_another_size_than_the_models_is_refused(work, tmp_path, capsys):
+    path = tmp_path / "run.yaml"
+    path.write_text(RUN.format(root=ROOT, work=work, base="small"))
+    words = [str(path), "--num_words", "48", "--output_folder", str(tmp_path / "out")]
+    with pytest.raises(SystemExit):
+        train.main(words)
+    assert "num_words is 48" in capsys.readouterr().err
+
+
 def test_words_of_a_lexicon_that_the_model_lacks_are_unknown(run):
     tokens = letter_tokens()
     model, whole = (conv_lm(names, folder=run) for names in (["t", "yak", "<unk>"], tokens))

@@ -50,6 +50,22 @@ def assert_equal(one, other, *, atol=0.0):
         assert torch.allclose(one[name], other[name], rtol=0.0, atol=atol), name
 
 
+def test_batch_of_the_loader_is_moved_without_waiting(split, tmp_path, monkeypatch):
+    brain, train_set, _ = make_brain(split, tmp_path / "run", **RUN)
+    batch = next(iter(train_set))
+    hosts = [*batch.wavs, *batch.tokens]
+    moved, plain = [], torch.Tensor.to
+
+    def to(tensor, *arguments, **options):
+        if any(tensor is host for host in hosts):
+            moved.append(options.get("non_blocking"))
+        return plain(tensor, *arguments, **options)
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    brain.compute_forward(batch, Stage.VALID)
+    assert moved == [True] * 4
+
+
 def test_late_reports_change_nothing(split, tmp_path):
     brains = [
         fit(*make_brain(split, tmp_path / str(late), reports_late=late, **RUN))

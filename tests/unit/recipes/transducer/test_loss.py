@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from recipes.LibriSpeech.ASR.transducer import loss as loss_module
 from recipes.LibriSpeech.ASR.transducer.lattice import by_scan, by_torchaudio
 from recipes.LibriSpeech.ASR.transducer.loss import dense_logits, make_loss, torchaudio_loss
 from tests.unit.recipes.transducer.tiny import brute_force, joint_inputs
@@ -45,6 +46,25 @@ def test_packed_loss_equals_others(lengths, other):
     assert torch.allclose(losses, others, rtol=1e-5)
     for ours, theirs in zip(grads, other_grads, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+def test_torchaudio_loss_of_too_many_logits_is_that_of_halves(monkeypatch):
+    inputs = joint_inputs([(7, 4), (3, 2), (5, 1), (1, 3), (4, 4)])
+    expected, expected_grads = run(torchaudio_loss, inputs)
+    seen, dense = [], loss_module.dense_logits
+
+    def counted(part):
+        logits = dense(part)
+        seen.append(logits.numel())
+        return logits
+
+    monkeypatch.setattr(loss_module, "dense_logits", counted)
+    monkeypatch.setattr(loss_module, "MAX_LOGITS", 7 * 5 * 7 * 2)
+    losses, grads = run(torchaudio_loss, inputs)
+    assert len(seen) == 4 and max(seen) < 7 * 5 * 7 * 2
+    assert torch.allclose(losses, expected)
+    for ours, theirs in zip(grads, expected_grads, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS.keys())

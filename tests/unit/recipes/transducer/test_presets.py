@@ -3,6 +3,7 @@
 import pytest
 
 from recipes.common.hparams import load_run
+from tests.consistency.run_files import view_of
 from tests.unit.recipes.transducer.brains import FOLDER, TINY
 
 PRESETS = {
@@ -15,6 +16,9 @@ PRESETS = {
 }
 """Rate, epochs of warm-up and hold, factor an epoch, betas, decay of the average, scale of the
 LSTMs' first values: MLCommons' reference convergence points of round 2.0."""
+
+MOST_EPOCHS = {512: 52, 1024: 50, 1536: 52, 2048: 60, 3072: 68, 6144: 117}
+"""Of the reference runs of round 2.0."""
 
 
 def test_every_preset_is_known():
@@ -39,4 +43,16 @@ def test_preset_has_the_benchmarks_values(global_batch, tmp_path):
     loader = made["train_loader"].keywords
     assert (loader["global_batch"], loader["num_buckets"]) == (global_batch, 1)
     assert loader["max_utterance_s"] == 16.7
+    assert made["epoch_counter"].limit > MOST_EPOCHS[global_batch]
     assert tuple(loader["speed"]) == (0.85, 1.15)
+
+
+def test_reference_validates_few_utterances_at_once():
+    # It keeps all logits: 60 s have some 10^8, the 4000 s of losses by rows 10^10.
+    tree = view_of(FOLDER / "reference.yaml").tree
+    assert (tree["loss"], tree["valid_batch_s"]) == ("torchaudio", 60.0)
+
+
+def test_reference_alone_computes_in_tf32():
+    trees = [view_of(FOLDER / f"{name}.yaml").tree for name in ("reference", "train", "small")]
+    assert [tree["allow_tf32"] for tree in trees] == [True, False, False]

@@ -1,5 +1,7 @@
 """The pruned loss: its simple joint, its band, and that it bounds the exact loss from above."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -55,3 +57,18 @@ def test_pruned_loss_trains_its_projections():
     assert pruned.simple_enc.weight.grad.abs().max() > 0
     assert pruned.num_calls.item() == 1
     assert first.item() != pytest.approx(pruned(inputs).item())
+
+
+def test_simple_loss_and_band_are_those_of_float32_under_autocast():
+    inputs = joint_inputs([(10, 7), (8, 5)])
+    pruned = PrunedLoss(joint_size=6, num_classes=7, chunk_rows=5, width=2)
+    expected, starts = pruned._simple(inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, found_starts = pruned._simple(inputs)
+    assert found.dtype == expected.dtype
+    assert torch.equal(found, expected)
+    assert torch.equal(found_starts, starts)
+    half = replace(inputs, enc=inputs.enc.bfloat16(), pred=inputs.pred.bfloat16())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = pruned._simple(half)
+    assert torch.allclose(found, expected, rtol=0.01)

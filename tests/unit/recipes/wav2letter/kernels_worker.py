@@ -36,6 +36,7 @@ def apart(found: Tensor, expected: Tensor) -> float:
 def main() -> None:
     """Compare both recursions and print the differences."""
     patch_counts()
+    assert recursions.kernels(torch.device("cpu")) is asg_kernels
     torch.manual_seed(0)
     likely = torch.rand(7, 2, 3, 5, dtype=torch.float64)
     moves = torch.rand(2, 5, 5, dtype=torch.float64)

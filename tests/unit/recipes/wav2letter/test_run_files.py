@@ -1,11 +1,13 @@
 """The run files hold the values of the original recipes, and none of its faults."""
 
 import inspect
+from copy import deepcopy
 
 import pytest
 
 from data_prepare.librispeech import SUBSETS, LibriSpeechOptions
 from recipes.common.hparams import load_run
+from recipes.common.yaml_tree import to_text
 from recipes.LibriSpeech.wav2letter.preparation.prepare import prepare_decoding
 from tests.conftest import ROOT
 from tests.consistency.run_files import fillings, view_of
@@ -57,7 +59,7 @@ PHASES = {
 @pytest.mark.parametrize("run_file", ["train", "train_ddp"])
 def test_run_file_holds_the_values_of_the_original_without_its_faults(name, run_file):
     tree = view_of(RECIPES / name / "hparams" / f"{run_file}.yaml").tree
-    common = {"nominal_batch": None, "amp_policy": "w2l", "precision": "fp32"}
+    common = {"nominal_batch": None, "amp_policy": "w2l", "precision": "fp32", "allow_tf32": False}
     for key, value in {**ORIGINAL[name], **FAULTS[name], **common}.items():
         *places, last = key.split(".")
         node = tree
@@ -90,3 +92,26 @@ def test_decoding_is_prepared_from_the_splits_of_the_run_file(name):
     assert options["test_splits"].default == tuple(corpus["test_splits"])
     kinds = ("train_splits", "valid_splits", "test_splits")
     assert {split for kind in kinds for split in options[kind].default} == splits
+
+
+def test_one_preparation_serves_all_recipes_and_the_commands_of_their_readmes():
+    names = [*ORIGINAL, "transducer", "../LM/conv_lm"]
+    trees = [view_of(RECIPES / name / "hparams" / "train.yaml").tree for name in names]
+    given = [deepcopy(tree["corpus"]) for tree in trees]
+    for corpus in given:
+        corpus["num_jobs"] = 1  # changes nothing of what is made
+    assert len({to_text(corpus) for corpus in given}) == 1
+    assert {tree["work_folder"] for tree in trees} == {"work/librispeech"}
+    options = LibriSpeechOptions()
+    assert (options.min_duration_s, options.min_chars_per_s) == (0.0, 0.0)
+    # Speech has 10 to 20 characters a second, LibriSpeech's longest utterance 35 s.
+    assert options.max_chars_per_s >= 1000.0 and options.max_duration_s >= 40.0
+    commands = [
+        line
+        for name in ("README.md", "recipes/LibriSpeech/wav2letter/decoding/README.md")
+        for line in (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
+        if line.startswith("python -m data_prepare.librispeech ")
+    ]
+    merged = f"--merge train={given[0]['merge']['train']}"
+    assert len(commands) == 2
+    assert all(merged in command and "chars" not in command for command in commands)
