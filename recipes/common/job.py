@@ -106,9 +106,10 @@ def open_data(
     A ValueError on every rank if they differ.
     """
     corpus = hparams["corpus"]
-    folders = [prepared.split(corpus[name]) for name in ("train_split", "valid_split")]
-    train = hparams["train_loader"](folders[0], transforms=transforms, **options)
-    valid = hparams["valid_loader"](folders[1], transforms=transforms)
+    train_folder = prepared.split(corpus["train_split"])
+    valid_folder = prepared.split(corpus["valid_split"])
+    train = hparams["train_loader"](train_folder, transforms=transforms, **options)
+    valid = hparams["valid_loader"](valid_folder, transforms=transforms)
     check_agreement({"train": train, "valid": valid})
     return train, valid
 
