@@ -21,9 +21,10 @@ from hogwild.leases import Leases
 from hogwild.nodes import Averager
 from hogwild.options import HogwildOptions
 from hogwild.protocols import Trainee
-from hogwild.pushing import UpdateLock, groups_of
+from hogwild.pushing import UpdateLock
 from hogwild.shared import SharedModel
 from hogwild.snapshot import HogwildState, Memory, Snapshot
+from hogwild.steps import groups_of
 from hogwild.watching import Watched, check
 from hogwild.worker import WorkerStart
 
