@@ -23,7 +23,8 @@ from recipes.common.distributed import distributed_session
 from recipes.common.experiment import git_commit, save_experiment
 from recipes.common.faults import plain_faults
 from recipes.common.hparams import Run, load_run
-from recipes.common.report import machine, results_table
+from recipes.common.machine import machine
+from recipes.common.report import results_table
 from recipes.LibriSpeech.wav2letter.decoding.decode_sets import Decoded, decode_set, figures
 from recipes.LibriSpeech.wav2letter.decoding.emissions import sets_in
 from recipes.LibriSpeech.wav2letter.decoding.recipe_brain import decode_inside, emit

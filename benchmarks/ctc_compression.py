@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from recipes.common.experiment import git_commit
-from recipes.common.report import machine
+from recipes.common.machine import machine
 from recipes.MuSTC.ST.conformer.compression import CTCCompression
 from tests.unit.recipes.conformer import reference_compression
 

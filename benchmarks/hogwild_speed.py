@@ -28,7 +28,7 @@ from benchmarks import hogwild_methods as methods
 from benchmarks.hogwild_push import push_costs
 from benchmarks.hogwild_task import Task
 from recipes.common.experiment import git_commit
-from recipes.common.report import machine
+from recipes.common.machine import machine
 
 DDP, CEILING = "DDP (gloo)", "independent processes (ceiling)"
 RESULTS = Path(__file__).resolve().parent / "results"

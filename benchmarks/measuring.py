@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from recipes.common.experiment import git_commit
-from recipes.common.report import machine
+from recipes.common.machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

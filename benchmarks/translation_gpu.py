@@ -31,7 +31,7 @@ from hyperpyyaml import load_hyperpyyaml
 from torch import Tensor
 
 from recipes.common.experiment import ROOT, git_commit
-from recipes.common.report import machine
+from recipes.common.machine import machine
 from recipes.MuSTC.ST.conformer.losses import ctc_loss, translation_loss
 
 MODEL = ROOT / "recipes/MuSTC/ST/conformer/hparams/model/conformer.yaml"

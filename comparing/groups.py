@@ -185,10 +185,11 @@ def _differences(these: Sequence[str], those: Sequence[str]) -> Iterator[tuple[s
 def warnings_of(groups: Groups) -> list[str]:
     """Return what a reader must know before the tables: other code or places, runs not there."""
     runs = [run for found in groups.values() for run in found.runs]
+    starts = [start for run in runs for start in run.run.get("starts", [run.run])]
     told = []
     for name, values in (
-        ("commits", {str(run.run["commit"]) for run in runs}),
-        ("machines", {machine_text(run.run["machine"]) for run in runs}),
+        ("commits", {str(start["commit"]) for start in starts}),
+        ("machines", {machine_text(start["machine"]) for start in starts}),
         ("sets of packages", {packages_text(run.run["packages"]) for run in runs}),
     ):
         if len(values) > 1:

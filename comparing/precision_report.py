@@ -12,7 +12,7 @@ from typing import Any
 from comparing.precision_plot import picture
 from comparing.statistics import NO_DIFFERENCE, Ratio, geometric_ratio, verdict
 from recipes.common.experiment import git_commit, write_atomically
-from recipes.common.report import machine, package_versions
+from recipes.common.machine import machine, package_versions
 
 TOO_FEW = "too few units for a verdict"
 Found = Mapping[str, Any]

@@ -25,7 +25,7 @@ from comparing.records import Record
 from comparing.tables import Table, figures_of, main_table
 from comparing.verdicts import verdict_table
 from recipes.common.experiment import git_commit, write_atomically
-from recipes.common.report import machine, package_versions
+from recipes.common.machine import machine, package_versions
 
 
 def tables_of(what: Comparison, groups: Groups) -> list[Table]:

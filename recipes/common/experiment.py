@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import speechbrain as sb
 from speechbrain.core import DEFAULT_LOG_CONFIG
@@ -15,17 +18,20 @@ from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.logger import get_environment_description, get_logger, setup_logging
 
 from recipes.common.hparams import Run
+from recipes.common.machine import machine
 from recipes.common.yaml_tree import CommentedMap, new_yaml, to_text
 
 logger = get_logger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
+STARTS = "starts.jsonl"
 
 
 def save_experiment(output_folder: str | Path, run: Run) -> None:
     """Write what is needed to repeat a run; every rank calls it, the main process writes.
 
     ``hyperparams.yaml`` (resolved), ``command.txt``, ``env.log``, ``git.txt`` (commit and what
-    differs from it; only inside a repository). The log goes to ``log.txt`` from here on.
+    differs from it; only inside a repository), and a line of ``starts.jsonl``: when, of which
+    commit and where the run was started or went on. The log goes to ``log.txt`` from here on.
 
     Arguments
     ---------
@@ -47,9 +53,35 @@ def save_experiment(output_folder: str | Path, run: Run) -> None:
             state = git_state()
             if state is not None:
                 write_atomically(folder / "git.txt", state)
+            _note_start(folder)
             logger.info("Experiment folder: %s", folder)
     finally:
         ddp_barrier()
+
+
+def _note_start(folder: Path) -> None:
+    # Now: the code may be changed while it runs.
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = {"started": started, "commit": git_commit(), "machine": machine()}
+    with (folder / STARTS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+def starts_of(output_folder: str | Path) -> list[dict[str, Any]]:
+    """Return when, of which commit and where a run was started, and each time went on.
+
+    Arguments
+    ---------
+    output_folder : str | Path
+        After :func:`save_experiment`.
+
+    Returns
+    -------
+    list of dict
+        ``started``, ``commit``, ``machine``; the last is that of this process.
+    """
+    lines = (Path(output_folder) / STARTS).read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def _warn_of_changes(folder: Path, run: Run) -> None:

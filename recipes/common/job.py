@@ -13,6 +13,7 @@ from data_prepare.prepared import PreparedCorpus, copy_prepared, find_prepared
 from data_prepare.stored_corpus import Corpus, Split, open_corpus
 from recipes.common.agreement import check_agreement
 from recipes.common.brain import StampedeBrain
+from recipes.common.experiment import starts_of
 from recipes.common.hparams import Run
 from recipes.common.report import Stopwatch, results_table, run_record, write_run_json
 from recipes.common.run_log import RunLog
@@ -163,7 +164,9 @@ def record_run(
     """
     record = run_record(run, brain, watch=watch, results=results, folders=folders)
     if if_main_process():
-        path = Path(run.hparams["output_folder"]) / "run.json"
+        folder = Path(run.hparams["output_folder"])
+        starts = starts_of(folder)
+        record |= {"commit": starts[-1]["commit"], "starts": starts, **(more or {})}
         has_trained = brain.optimizer_step > brain.first_update
-        write_run_json(path, {**record, **(more or {})}, has_trained=has_trained)
+        write_run_json(folder / "run.json", record, has_trained=has_trained)
     return results_table(results)

@@ -2,14 +2,11 @@
 
 import json
 import math
-import os
-import platform
 import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +16,9 @@ from data_prepare.index import ShardIndex
 from data_prepare.storage import Storage
 from recipes.common.brain import StampedeBrain
 from recipes.common.distributed import world_size
-from recipes.common.experiment import git_commit
 from recipes.common.hparams import Run
+from recipes.common.machine import machine, package_versions
 
-PACKAGES = ("speechbrain", "torch", "torchaudio", "hyperpyyaml", "sentencepiece", "webdataset")
 COLUMNS = {
     "wer": "WER %",
     "wer_p": "WER-P %",
@@ -61,31 +57,6 @@ class Stopwatch:
         self.seconds[name] = self.seconds.get(name, 0.0) + now - self._last
         self.seconds["total"] = now - self._start
         self._last = now
-
-
-def machine() -> dict[str, Any]:
-    """Return what the run's speed depends on: processor, cores, memory, GPUs, Python."""
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "gpus": gpus,
-        "python": platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of the packages that decide what a run computes."""
-    return {name: version(name) for name in PACKAGES}
 
 
 def write_run_json(path: Path, run: Mapping[str, Any], *, has_trained: bool) -> None:
@@ -152,7 +123,6 @@ def run_record(
     return {
         "command": shlex.join(["python", *sys.argv]),
         "run_file": str(run.path),
-        "commit": git_commit(),
         "seed": run.hparams["seed"],
         "precision": brain.precision,
         "world_size": world_size(),

@@ -61,6 +61,7 @@ def test_main_job_run_json_tells_how_it_was_made(main_job: MainJob):
     assert record["command"].startswith("python train.py hparams/train.yaml --output_folder")
     known = git_commit() is not None
     assert re.fullmatch(r"[0-9a-f]{40}(\+changes)?", record["commit"] or "") or not known
+    assert [start["commit"] for start in record["starts"]] == [record["commit"]]
     assert set(record["packages"]) >= PACKAGES
     assert (record["seed"], record["world_size"], record["precision"]) == (0, 1, "fp32")
     assert {"processor", "cores", "memory_gib", "gpus", "python"} <= set(record["machine"])

@@ -14,7 +14,7 @@ from comparing.groups import group, machine_text
 from comparing.jobs import jobs_of
 from comparing.report import write_report
 from comparing.tuning import fixed_rates
-from recipes.common.report import machine
+from recipes.common.machine import machine
 from tests.unit.comparing.runs import MACHINE, diverge_job, end_job, small_comparison
 
 WER = {"one": [20.0, 21.0, 22.5], "ddp": [20.5, 21.0, 22.0], "hogwild": [18.0, 19.5, 20.0]}
@@ -154,6 +154,15 @@ def test_commits_machines_and_packages_are_those_of_the_runs(compared):
     assert record["machines_of_runs"] == [place, MACHINE]
     assert len(record["packages_of_runs"]) == 2
     assert {"machine", "packages", "commit"} == set(record["written_on"])
+
+
+def test_run_that_went_on_elsewhere_is_told(compared):
+    folder, what, jobs, _ = compared
+    first = {"commit": "c" * 40, "machine": {**MACHINE, "cores": 3}}
+    end_job(folder, jobs[0], starts=[first, {"commit": "a" * 40, "machine": MACHINE}])
+    text = report_of(what, jobs, folder)
+    assert f"- warning: runs of 2 commits: {'a' * 40}; {'c' * 40}" in text
+    assert "- warning: runs of 2 machines: a processor, 3 cores" in text
 
 
 def test_runs_that_are_missing_are_marked(compared):

@@ -5,8 +5,16 @@ import subprocess
 
 import pytest
 
-from recipes.common.experiment import git_commit, git_state, save_experiment, write_atomically
+from recipes.common import experiment
+from recipes.common.experiment import (
+    git_commit,
+    git_state,
+    save_experiment,
+    starts_of,
+    write_atomically,
+)
 from recipes.common.hparams import load_run
+from recipes.common.machine import machine
 
 
 @pytest.fixture
@@ -56,6 +64,18 @@ def test_experiment_folder_can_be_run_again(tmp_path, caplog):
     names = {path.name for path in folder.iterdir()}
     assert {"hyperparams.yaml", "command.txt", "env.log"} <= names
     assert not any(name.startswith(".") for name in names)
+
+
+def test_every_start_is_noted_with_its_commit_and_machine(tmp_path, monkeypatch):
+    (tmp_path / "run.yaml").write_text("seed: 1\n")
+    run = load_run([str(tmp_path / "run.yaml")])
+    for commit in ("a" * 40, "b" * 40 + "+changes"):
+        monkeypatch.setattr(experiment, "git_commit", lambda commit=commit: commit)
+        save_experiment(tmp_path / "out", run)
+    starts = starts_of(tmp_path / "out")
+    assert [start["commit"] for start in starts] == ["a" * 40, "b" * 40 + "+changes"]
+    assert all(start["machine"] == machine() for start in starts)
+    assert starts[0]["started"] <= starts[1]["started"]
 
 
 def test_write_atomically_replaces_whole_files(tmp_path):

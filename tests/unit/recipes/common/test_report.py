@@ -6,15 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from recipes.common.report import (
-    PACKAGES,
-    Stopwatch,
-    machine,
-    package_versions,
-    results_table,
-    run_record,
-    write_run_json,
-)
+from recipes.common.machine import PACKAGES, machine, package_versions
+from recipes.common.report import Stopwatch, results_table, run_record, write_run_json
 from tests.unit.data_prepare.corpora import write_split
 
 RESULTS = {
