@@ -16,7 +16,8 @@ PARENT = """
 import signal, sys
 from pathlib import Path
 from comparing.children import call
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it,
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and one under nohup this
 sys.exit(call(sys.argv[2:], cwd=Path.cwd(), said=Path(sys.argv[1]), environment={}))
 """
 CHILD = """
