@@ -30,9 +30,6 @@ class HogwildOptions:
     staleness_power : float
         The rate of an update is divided by (1 + staleness) to this power; 0: not. An update that
         nobody overtook keeps its rate.
-    gradient_share : float
-        Part of a step of Adam or AdamW that follows the gradient just computed; the rest follows
-        the running mean of gradients. Not with one worker, nor with other optimizers.
     drain : Literal["auto"] | bool
         True: workers rest while a snapshot is copied, and the next epoch begins after validation;
         a run with one worker is then that of the plain trainer. "auto": for one worker only.
@@ -75,7 +72,6 @@ class HogwildOptions:
     access: Literal["direct", "pull_push"] = "direct"
     lock: Literal["free", "flock"] = "free"
     staleness_power: float = 0.5
-    gradient_share: float = 0.3
     drain: Literal["auto"] | bool = "auto"
     evaluation: Literal["beside", "instead"] = "beside"
     prefetch: int = 2
@@ -125,10 +121,6 @@ class HogwildOptions:
             (
                 self.staleness_power >= 0,
                 f"staleness_power is {self.staleness_power}; expected >= 0",
-            ),
-            (
-                0 <= self.gradient_share < 1,
-                f"gradient_share is {self.gradient_share}; expected within [0, 1)",
             ),
             (decay is None or 0 < decay < 1, f"ema_decay is {decay}; expected within (0, 1)"),
             (threads is None or threads >= 1, f"num_threads is {threads}; expected >= 1 or null"),

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import reduction
 from typing import Any
 
 import torch
-from torch.optim import Adam
+from torch.optim import Optimizer
 
 from hogwild.counters import BATCHES, ITEMS, NORM, SKIPPED, STALENESS, UPDATES, UTTERANCES, Counters
 from hogwild.options import HogwildOptions
 from hogwild.shared import LocalCopy, SharedModel
-from hogwild.steps import follow_gradients, groups_of, scaled_rates, shorten_moments, warm_up
 
 
 class UpdateLock:
@@ -169,13 +169,8 @@ class Pusher:
 
     def _step(self, optimizers: list[Any], staleness: int) -> None:
         self.counters.canary.add_(1.0)
-        share = self.options.gradient_share if self.options.num_workers > 1 else 0.0
-        adams = [optimizer for optimizer in optimizers if share and isinstance(optimizer, Adam)]
         with scaled_rates(optimizers, (1 + staleness) ** -self.options.staleness_power):
-            with scaled_rates(adams, 1 - share):
-                self._apply(optimizers)
-            with scaled_rates(adams, share):
-                follow_gradients(adams)
+            self._apply(optimizers)
             if self._local is not None:
                 self._local.push()
             elif torch.device(self.brain.device).type == "cuda":
@@ -204,3 +199,62 @@ class Pusher:
             groups = groups_of(self.brain.optimizers_dict.values())
             for group, rate in zip(groups, self.counters.rates.tolist(), strict=False):
                 group["lr"] = rate
+
+
+def warm_up(optimizers: Iterable[Optimizer]) -> None:
+    """Take a step with a small optimizer of each kind: the first one in a process is slow.
+
+    The time between a step and its count must be short, as a death in it repeats the batch.
+    """
+    for optimizer in optimizers:
+        known = inspect.signature(type(optimizer)).parameters
+        options = {key: value for key, value in optimizer.defaults.items() if key in known}
+        param = torch.nn.Parameter(torch.zeros(1))
+        param.grad = torch.zeros(1)
+        kind: Any = type(optimizer)
+        kind([param], **options).step()
+
+
+def shorten_moments(optimizers: Iterable[Optimizer], *, num_workers: int, share_state: str) -> None:
+    """Raise the betas of moments that a worker has alone to the power of the number of workers.
+
+    A worker sees every p-th update, so its moments decay as much in one of its updates as those of
+    a single process would in p; what all share is updated by all already.
+
+    Arguments
+    ---------
+    optimizers : Iterable[Optimizer]
+        Their groups are changed; those without ``betas`` stay as they are.
+    num_workers : int
+        p.
+    share_state : str
+        "private": both betas change; "second": the first; "all": none.
+    """
+    powers = {"private": (num_workers, num_workers), "second": (num_workers, 1), "all": (1, 1)}
+    for group in groups_of(optimizers):
+        if "betas" in group:
+            group["betas"] = tuple(
+                beta**power for beta, power in zip(group["betas"], powers[share_state], strict=True)
+            )
+
+
+def groups_of(optimizers: Any) -> list[dict[str, Any]]:
+    """Return the parameter groups of all optimizers."""
+    return [group for optimizer in optimizers for group in optimizer.param_groups]
+
+
+@contextmanager
+def scaled_rates(optimizers: list[Any], factor: float) -> Iterator[None]:
+    """Multiply all learning rates by a factor inside the block."""
+    if factor == 1.0:
+        yield
+        return
+    groups = groups_of(optimizers)
+    before = [group["lr"] for group in groups]
+    for group in groups:
+        group["lr"] = group["lr"] * factor
+    try:
+        yield
+    finally:
+        for group, rate in zip(groups, before, strict=True):
+            group["lr"] = rate

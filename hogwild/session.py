@@ -21,10 +21,9 @@ from hogwild.leases import Leases
 from hogwild.nodes import Averager
 from hogwild.options import HogwildOptions
 from hogwild.protocols import Trainee
-from hogwild.pushing import UpdateLock
+from hogwild.pushing import UpdateLock, groups_of
 from hogwild.shared import SharedModel
 from hogwild.snapshot import HogwildState, Memory, Snapshot
-from hogwild.steps import groups_of
 from hogwild.watching import Watched, check
 from hogwild.worker import WorkerStart
 

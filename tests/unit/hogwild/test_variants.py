@@ -9,7 +9,7 @@ from hogwild.advice import hints
 from hogwild.flat import FlatLayout
 from hogwild.optimizer_state import OptimizerStates, probe
 from hogwild.options import HogwildOptions
-from hogwild.steps import shorten_moments
+from hogwild.pushing import shorten_moments
 from tests.unit.hogwild.toy_run import Toy, falling, make_noting_trainee, train
 from tests.unit.recipes.common.toy import Net, ToyLoader, make_batches, weights
 
