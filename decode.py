@@ -8,7 +8,7 @@ r"""Decode the test sets of a wav2letter recipe with a beam search and a languag
 The network of letters runs once: its emissions stay in ``emissions_folder``, and the same command
 with other weights decodes them again, in ``num_jobs`` processes. An attention decoder is asked at
 each step, and keeps none (``emissions_folder`` is null). ``run_options`` are those of the run file.
-In ``output_folder``: ``decode.json`` (command, commit, weights, error rates, seconds),
+In ``output_folder``: ``decode.json`` (command, commit, machine, weights, error rates, seconds),
 ``alignments/<test set>.txt``, ``hyperparams.yaml``.
 """
 
@@ -20,10 +20,9 @@ from typing import Any
 
 from data_prepare.files import write_json
 from recipes.common.distributed import distributed_session
-from recipes.common.experiment import git_commit, save_experiment
+from recipes.common.experiment import save_experiment, starts_of
 from recipes.common.faults import plain_faults
 from recipes.common.hparams import Run, load_run
-from recipes.common.machine import machine
 from recipes.common.report import results_table
 from recipes.LibriSpeech.wav2letter.decoding.decode_sets import Decoded, decode_set, figures
 from recipes.LibriSpeech.wav2letter.decoding.emissions import sets_in
@@ -67,8 +66,7 @@ def main(argv: Sequence[str]) -> int:
             one.scores.write_alignments(folder / f"{name.replace('/', '_')}.txt")
     record: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),
-        "commit": git_commit(),
-        "machine": machine(),
+        **starts_of(output_folder)[-1],
         "overrides": run.overrides,
         "results": figures(decoded),
     }
