@@ -4,21 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from comparing import groups as groups_module
-from comparing import jobs as jobs_module
 from comparing.groups import group
 from comparing.jobs import jobs_of
 from comparing.records import read_record
 from comparing.tables import figures_of, main_table
 from comparing.tuning import fixed_rates
 from tests.unit.comparing.runs import end_job, small_comparison
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    for module in (jobs_module, groups_module):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
-    return tmp_path
 
 
 def test_curve_between_models_lies_on_the_straight_line(root):

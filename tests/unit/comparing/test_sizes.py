@@ -3,10 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
-from comparing import groups as groups_module
-from comparing import jobs as jobs_module
 from comparing.groups import group
 from comparing.jobs import jobs_of
 from comparing.plots import size_points
@@ -15,13 +11,6 @@ from comparing.tuning import fixed_rates
 from recipes.common.hparams import load_run
 from tests.conftest import ROOT
 from tests.unit.comparing.runs import diverge_job, end_job, small_comparison
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    for module in (jobs_module, groups_module):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
-    return tmp_path
 
 
 def test_sizes_become_one_plot(root):
