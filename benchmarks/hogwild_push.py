@@ -35,7 +35,8 @@ def push_costs(millions: list[int], *, repeats: int) -> list[dict[str, Any]]:
     """
     ways: dict[str, dict[str, Any] | None] = {
         "plain optimizer": None,
-        "Hogwild": {},
+        "Hogwild, as it is": {"lookahead": 0.0},
+        "Hogwild, looking ahead": {"num_workers": 2},
         "Hogwild, flock": {"lock": "flock"},
         "Hogwild, all moments shared": {"share_state": "all"},
         "Hogwild, pull and push": {"access": "pull_push"},
@@ -59,10 +60,10 @@ def prepared_update(size: int, options: dict[str, Any] | None) -> tuple[int, Cal
     parameters = sum(param.numel() for param in brain.modules.parameters())
     if options is None:
         return parameters, lambda: brain.apply_update(optimizers)
-    own = HogwildOptions(num_workers=1, **options)
+    own = HogwildOptions(**{"num_workers": 1, **options})
     shared = SharedModel(brain.modules, brain.optimizers_dict, own)
     lock = UpdateLock() if own.lock == "flock" else None
-    pusher = Pusher(brain, shared, Counters(1), worker=0, options=own, lock=lock)
+    pusher = Pusher(brain, shared, Counters(own.num_workers), worker=0, options=own, lock=lock)
     batch = task.fetch(0)
 
     def update() -> None:

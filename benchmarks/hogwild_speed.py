@@ -50,12 +50,12 @@ def ways(processes: int) -> dict[str, Callable[[Task], Found]]:
         f"local SGD, averages every {methods.AVERAGE_EVERY}": group(methods.AVERAGE_EVERY),
         "PyTorch's example": lambda task: methods.stock_hogwild(task, num),
         "Hogwild": lambda task: methods.hogwild(task, num_workers=num),
+        "Hogwild, not looking ahead": lambda task: methods.hogwild(
+            task, num_workers=num, lookahead=0.0
+        ),
         "Hogwild, flock": lambda task: methods.hogwild(task, num_workers=num, lock="flock"),
         "Hogwild, all moments shared": lambda task: methods.hogwild(
             task, num_workers=num, share_state="all"
-        ),
-        "Hogwild, pull and push": lambda task: methods.hogwild(
-            task, num_workers=num, access="pull_push"
         ),
     }
 
@@ -158,8 +158,10 @@ def report(record: Found) -> str:
         lines += [""]
     lines += ["## Cost of an update, ms", "", "| parameters | way | ms |", "|--:|---|--:|"]
     lines += [f"| {c['parameters']:,} | {c['way']} | {c['ms']:.2f} |" for c in record["push"]]
-    lines += ["", "## A worker killed now and then", ""]
     kills = record["kills"]
+    if not kills["plain_s"]:
+        return "\n".join([*lines, ""])
+    lines += ["", "## A worker killed now and then", ""]
     lines += [
         f"One of the workers is killed every {kills['every_s']:g} s, in turn; the model is ctc."
     ]
@@ -180,6 +182,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--name", default="speed")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--examples", type=int, nargs="+", default=[8, 4], help="in a batch of the ctc model"
+    )
+    parser.add_argument(
+        "--kills", type=int, default=2, help="repeats with workers killed; 0: not measured"
+    )
     parser.add_argument("--quick", action="store_true", help="a few batches: does it run?")
     parser.add_argument("--only", default="", help="ways whose name contains this")
     args = parser.parse_args(argv)
@@ -187,10 +195,8 @@ def main(argv: Sequence[str]) -> int:
     sizes = {"ctc": 30, "mlp": 200} if args.quick else {"ctc": 500, "mlp": 6000}
     repeats = 1 if args.quick else args.repeats
     tables: dict[str, Found] = {}
-    for model, num, sleeper in (
-        *(("ctc", 8, -1), ("ctc", 8, 1), ("ctc", 4, -1), ("ctc", 4, 1)),
-        ("mlp", 32, -1),
-    ):
+    wanted = [("ctc", num, sleeper) for num in args.examples for sleeper in (-1, 1)]
+    for model, num, sleeper in (*wanted, ("mlp", 32, -1)):
         title = f"{model}, batches of {num}"
         title += ", one process asleep half of the time" if sleeper >= 0 else ""
         task = Task(model, batches=sizes[model], sleeper=sleeper, examples=num)
@@ -213,7 +219,7 @@ def main(argv: Sequence[str]) -> int:
         "tables": tables,
         "push": push_costs([1] if args.quick else [1, 10, 50], repeats=3 if args.quick else 30),
         "kills": lost_to_kills(
-            Task("ctc", batches=long), args.processes, every_s=every_s, repeats=min(repeats, 2)
+            Task("ctc", batches=long), args.processes, every_s=every_s, repeats=args.kills
         ),
     }
     RESULTS.mkdir(parents=True, exist_ok=True)

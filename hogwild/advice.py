@@ -9,16 +9,20 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from hogwild.options import HogwildOptions
+
 logger = logging.getLogger(__name__)
 
 
-def warn(modules: nn.Module, optimizers: Iterable[Optimizer], num_workers: int) -> None:
-    """Log what is likely to go wrong with so many workers."""
-    for advice in hints(modules, list(optimizers), num_workers):
+def warn(modules: nn.Module, optimizers: Iterable[Optimizer], options: HogwildOptions) -> None:
+    """Log what is likely to go wrong with these options."""
+    for advice in hints(modules, list(optimizers), options):
         logger.warning("hogwild: %s", advice)
 
 
-def hints(modules: nn.Module, optimizers: list[Optimizer], num_workers: int) -> Iterator[str]:
+def hints(
+    modules: nn.Module, optimizers: list[Optimizer], options: HogwildOptions
+) -> Iterator[str]:
     """Yield what is likely to go wrong.
 
     Asynchrony acts like momentum by itself (Mitliagkas et al. 2016); plain SGD on recurrent models
@@ -30,8 +34,8 @@ def hints(modules: nn.Module, optimizers: list[Optimizer], num_workers: int) -> 
         Of the Brain.
     optimizers : list[Optimizer]
         Of the Brain.
-    num_workers : int
-        Workers.
+    options : HogwildOptions
+        How many workers, and whether they look ahead.
 
     Yields
     ------
@@ -41,7 +45,8 @@ def hints(modules: nn.Module, optimizers: list[Optimizer], num_workers: int) -> 
     is_recurrent = any(isinstance(module, nn.RNNBase) for module in modules.modules())
     sgd = [optimizer for optimizer in optimizers if isinstance(optimizer, torch.optim.SGD)]
     momentum = max((o.defaults["momentum"] for o in sgd), default=0.0)
-    if num_workers > 1 and momentum > 0.5:
+    num_workers = options.num_workers
+    if num_workers > 1 and momentum > 0.5 and not options.lookahead:
         yield f"SGD with momentum {momentum:g} bears stale gradients badly; 0.5 costs little."
     if num_workers > 2 and sgd and is_recurrent:
         yield f"SGD on a recurrent model with {num_workers} workers may diverge; Adam holds to 4."

@@ -17,14 +17,14 @@ class HogwildOptions:
         Worker processes on this machine; > 0.
     share_state : Literal["private", "second", "all"]
         What of the optimizer's state the workers share: nothing; second moments (and counts); all.
-    moments_span : Literal["worker", "run"]
-        What the moments of Adam and its kin remember. "worker": as many of a worker's own updates
-        as the betas say, so that with p workers they reach p times as far back. "run": as many of
-        all workers' updates; betas of moments that are not shared are raised to the power p.
+    lookahead : float
+        A gradient is computed not with the parameters as they are, but as they are expected to be
+        when its step is added: so many times momentum x (num_workers - 1) x the worker's own last
+        step ahead. 0: as they are. Without momentum, or with one worker, it changes nothing.
     access : Literal["direct", "pull_push"]
-        "direct": parameters are the shared memory itself. "pull_push": a worker copies them,
-        computes its step alone and adds the difference (one worker per GPU, parameters on the
-        host).
+        Where the shared parameters lie. "direct": where the workers compute, on the CPU or on one
+        GPU. "pull_push": on the host, one worker per GPU. A worker that looks ahead or pulls and
+        pushes copies them, computes its step alone and adds the difference.
     lock : Literal["free", "flock"]
         "flock": one update at a time, for comparison; the kernel frees it if its holder dies.
     staleness_power : float
@@ -68,10 +68,10 @@ class HogwildOptions:
 
     num_workers: int = 2
     share_state: Literal["private", "second", "all"] = "private"
-    moments_span: Literal["worker", "run"] = "run"
+    lookahead: float = 1.0
     access: Literal["direct", "pull_push"] = "direct"
     lock: Literal["free", "flock"] = "free"
-    staleness_power: float = 0.5
+    staleness_power: float = 0.25
     drain: Literal["auto"] | bool = "auto"
     evaluation: Literal["beside", "instead"] = "beside"
     prefetch: int = 2
@@ -94,7 +94,6 @@ class HogwildOptions:
     def _checks(self) -> list[tuple[bool, str]]:
         words = {
             "share_state": ("private", "second", "all"),
-            "moments_span": ("worker", "run"),
             "access": ("direct", "pull_push"),
             "lock": ("free", "flock"),
             "drain": ("auto", True, False),
@@ -122,6 +121,7 @@ class HogwildOptions:
                 self.staleness_power >= 0,
                 f"staleness_power is {self.staleness_power}; expected >= 0",
             ),
+            (self.lookahead >= 0, f"lookahead is {self.lookahead}; expected >= 0"),
             (decay is None or 0 < decay < 1, f"ema_decay is {decay}; expected within (0, 1)"),
             (threads is None or threads >= 1, f"num_threads is {threads}; expected >= 1 or null"),
             (limit is None or limit > 0, f"worker_timeout_s is {limit}; expected > 0 or null"),

@@ -89,12 +89,6 @@ class Pusher:
         self._rates_version = 0
         self._local: LocalCopy | None = None
         self._attach()
-        if options.moments_span == "run":
-            shorten_moments(
-                brain.optimizers_dict.values(),
-                num_workers=options.num_workers,
-                share_state=options.share_state,
-            )
         warm_up(brain.optimizers_dict.values())
         self._start_batch = brain.on_fit_batch_start
         self._step_optimizers, self._apply = brain.optimizers_step, brain.apply_update
@@ -103,8 +97,10 @@ class Pusher:
 
     def _attach(self) -> None:
         modules, states = self.brain.modules, self.shared.states
-        if self.options.access == "pull_push":
-            self._local = LocalCopy(self.shared, modules)
+        lookahead = self.options.lookahead * momentum_of(self.brain.optimizers_dict.values())
+        lookahead *= self.options.num_workers - 1
+        if lookahead or self.options.access == "pull_push":
+            self._local = LocalCopy(self.shared, modules, lookahead=lookahead)
         else:
             self.shared.attach_params(modules)
         self.shared.attach_buffers(modules, is_owner=self.worker == 0)
@@ -116,7 +112,7 @@ class Pusher:
     @property
     def has_own_states(self) -> bool:
         """Whether optimizer states lie on a device of the worker's own."""
-        return self._local is not None and self.brain.device != "cpu"
+        return self.options.access == "pull_push" and self.brain.device != "cpu"
 
     def check(self, *, when: str) -> None:
         """Refuse parameters that have left their place."""
@@ -173,7 +169,7 @@ class Pusher:
             self._apply(optimizers)
             if self._local is not None:
                 self._local.push()
-            elif torch.device(self.brain.device).type == "cuda":
+            if torch.device(self.brain.device).type == "cuda":
                 # Its kernels are only enqueued until here.
                 torch.cuda.current_stream(self.brain.device).synchronize()
             # At once: a death from here on repeats nothing.
@@ -215,27 +211,21 @@ def warm_up(optimizers: Iterable[Optimizer]) -> None:
         kind([param], **options).step()
 
 
-def shorten_moments(optimizers: Iterable[Optimizer], *, num_workers: int, share_state: str) -> None:
-    """Raise the betas of moments that a worker has alone to the power of the number of workers.
-
-    A worker sees every p-th update, so its moments decay as much in one of its updates as those of
-    a single process would in p; what all share is updated by all already.
+def momentum_of(optimizers: Iterable[Optimizer]) -> float:
+    """Return how much of a step is expected to be taken again by the next one: the momentum.
 
     Arguments
     ---------
     optimizers : Iterable[Optimizer]
-        Their groups are changed; those without ``betas`` stay as they are.
-    num_workers : int
-        p.
-    share_state : str
-        "private": both betas change; "second": the first; "all": none.
+        Adam and its kin have it as the first of ``betas``, SGD as ``momentum``; others: 0.
+
+    Returns
+    -------
+    float
+        The least of all their groups.
     """
-    powers = {"private": (num_workers, num_workers), "second": (num_workers, 1), "all": (1, 1)}
-    for group in groups_of(optimizers):
-        if "betas" in group:
-            group["betas"] = tuple(
-                beta**power for beta, power in zip(group["betas"], powers[share_state], strict=True)
-            )
+    found = [group.get("betas", [group.get("momentum", 0.0)])[0] for group in groups_of(optimizers)]
+    return float(min(found, default=0.0))
 
 
 def groups_of(optimizers: Any) -> list[dict[str, Any]]:

@@ -51,7 +51,7 @@ class Session:
         self.brain, self.options, self._state = brain, options, state
         self._nodes = state.nodes
         optimizers = brain.optimizers_dict or {}
-        warn(brain.modules, optimizers.values(), options.num_workers)
+        warn(brain.modules, optimizers.values(), options)
         shared = SharedModel(brain.modules, optimizers, options)
         counters, leases = Counters(options.num_workers), Leases(items.of, options.num_workers)
         ema = None

@@ -105,28 +105,37 @@ class LocalCopy:
         What they are copied from.
     modules : nn.Module
         The worker's; their parameters become views of a flat buffer on their own device.
+    lookahead : float
+        So many times the last difference is added to what is pulled: where the shared parameters
+        are expected to be by the next push. 0: they are as they are.
     """
 
-    def __init__(self, shared: SharedModel, modules: nn.Module) -> None:
-        self._shared = shared
+    def __init__(self, shared: SharedModel, modules: nn.Module, *, lookahead: float = 0.0) -> None:
+        self._shared, self._lookahead = shared, lookahead
         device = device_of(modules)
-        self._own = shared.params_layout.empty(device=device)
-        self._pulled = shared.params_layout.empty(device=device)
+        self._own, self._pulled, self._difference = (
+            shared.params_layout.empty(device=device) for _ in range(3)
+        )
         keep_weights_in_place(modules)
         shared.params_layout.attach(self._own, list(modules.parameters()))
         self.pull()
 
     @torch.no_grad()
     def pull(self) -> None:
-        """Copy the shared parameters."""
+        """Copy the shared parameters, and look ahead."""
         copy_into(self._pulled, self._shared.params)
+        if self._lookahead:
+            for dtype, pulled in self._pulled.items():
+                pulled.add_(self._difference[dtype], alpha=self._lookahead)
         copy_into(self._own, self._pulled)
 
     @torch.no_grad()
     def push(self) -> None:
         """Add what a step has changed to the shared parameters, in place."""
         for dtype, target in self._shared.params.items():
-            target.add_((self._own[dtype] - self._pulled[dtype]).to(target.device))
+            difference = self._difference[dtype]
+            torch.sub(self._own[dtype], self._pulled[dtype], out=difference)
+            target.add_(difference.to(target.device))
 
     def check(self, modules: nn.Module, *, when: str) -> None:
         """Refuse parameters that are not the flat buffer any more."""

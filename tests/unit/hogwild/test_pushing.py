@@ -80,7 +80,8 @@ def flat(tensors) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("options", "times", "factor"),
     [
-        ({}, 3, 0.5),
+        ({}, 3, 4**-0.25),
+        ({"staleness_power": 0.5}, 3, 0.5),
         ({}, 0, 1.0),
         ({"staleness_power": 1.0}, 3, 0.25),
         ({"staleness_power": 0.0}, 3, 1.0),

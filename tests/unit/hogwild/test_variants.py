@@ -9,7 +9,6 @@ from hogwild.advice import hints
 from hogwild.flat import FlatLayout
 from hogwild.optimizer_state import OptimizerStates, probe
 from hogwild.options import HogwildOptions
-from hogwild.pushing import shorten_moments
 from tests.unit.hogwild.toy_run import Toy, falling, make_noting_trainee, train
 from tests.unit.recipes.common.toy import Net, ToyLoader, make_batches, weights
 
@@ -23,7 +22,7 @@ LONG = Toy({"norm": True}, sizes=tuple([4, 3, 5, 2] * 8), rate=0.01)
         {},
         {"share_state": "second"},
         {"share_state": "all", "lock": "flock"},
-        {"moments_span": "worker"},
+        {"lookahead": 0.0},
         {"access": "pull_push", "staleness_power": 0.5},
         {"drain": True},
         {"evaluation": "instead"},
@@ -61,23 +60,6 @@ def test_one_worker_that_pulls_and_pushes_is_the_plain_trainer_but_for_rounding(
     plain.fit(counter, ToyLoader(toy.batches().batches), ToyLoader(make_batches([4])))
     ran = train(toy, access="pull_push")
     assert torch.allclose(weights(plain), weights(ran.brain), atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("share_state", "powers"), [("private", (4, 4)), ("second", (4, 1)), ("all", (1, 1))]
-)
-def test_moments_of_four_workers_decay_as_fast_as_those_of_one_process(share_state, powers):
-    adam = torch.optim.Adam(Net().parameters(), betas=(0.9, 0.99))
-    plain = torch.optim.SGD(Net().parameters(), lr=0.1, momentum=0.9)
-    shorten_moments([adam, plain], num_workers=4, share_state=share_state)
-    assert adam.param_groups[0]["betas"] == pytest.approx((0.9 ** powers[0], 0.99 ** powers[1]))
-    assert plain.param_groups[0]["momentum"] == 0.9
-
-
-def test_one_worker_remembers_what_the_plain_trainer_does():
-    toy = Toy()
-    ran, same = train(toy, moments_span="worker"), train(toy)
-    assert torch.equal(weights(ran.brain), weights(same.brain))
 
 
 @pytest.mark.parametrize("share_state", ["second", "all"])
@@ -138,17 +120,18 @@ def test_average_is_validated_with_its_own_parameters():
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "num_workers", "num"),
+    ("kind", "momentum", "options", "num"),
     [
-        (torch.optim.Adam, {}, 9, 0),
-        (torch.optim.SGD, {"momentum": 0.9}, 1, 0),
-        (torch.optim.SGD, {"momentum": 0.9}, 3, 2),
+        (torch.optim.Adam, {}, {"num_workers": 9, "lookahead": 0.0}, 0),
+        (torch.optim.SGD, {"momentum": 0.9}, {"num_workers": 1, "lookahead": 0.0}, 0),
+        (torch.optim.SGD, {"momentum": 0.9}, {"num_workers": 3, "lookahead": 0.0}, 2),
+        (torch.optim.SGD, {"momentum": 0.9}, {"num_workers": 3}, 1),
     ],
 )
-def test_what_goes_wrong_is_told(kind, options, num_workers, num):
+def test_what_goes_wrong_is_told(kind, momentum, options, num):
     net = Net()
-    found = list(hints(net, [kind(net.parameters(), lr=0.1, **options)], num_workers))
-    assert len(found) == num
+    optimizers = [kind(net.parameters(), lr=0.1, **momentum)]
+    assert len(list(hints(net, optimizers, HogwildOptions(**options)))) == num
 
 
 def test_options_tell_all_faults_at_once():
