@@ -1,10 +1,13 @@
 """Command lines in texts, and what is wrong with them."""
 
+import io
 import re
+import runpy
 import shlex
-import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,7 +63,12 @@ def words_of(line: str) -> list[str]:
 
 def fault_of(words: list[str]) -> str | None:
     """Return what is wrong with a command, None if nothing is."""
-    program, arguments = words[0], words[1:]
+    return _fault_of(*words)
+
+
+@cache
+def _fault_of(program: str, *rest: str) -> str | None:
+    arguments = list(rest)
     if "--" in arguments:  # what follows goes to another command
         arguments = arguments[: arguments.index("--")]
     if program == "make":
@@ -134,10 +142,15 @@ def _fault_of_module(module: str, arguments: list[str]) -> str | None:
 
 @cache
 def help_of(module: str) -> str:
-    """Return what a module says when it is asked for help."""
-    command = [sys.executable, "-m", module, "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout
+    """Return what a module says when asked for help; in this process, as imports take long."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # it may be imported already
+        patch.setattr(sys, "argv", [module, "--help"])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+    assert not ended.value.code, module
+    return said.getvalue()
 
 
 def _fault_of_flags(arguments: list[str], text: str, name: str) -> str | None:

@@ -57,6 +57,18 @@ def filling(name: str, folder: Path) -> Any:
 
 
 @cache
+def tree_of(path: Path) -> Any:
+    """Return a file as it is written, not to be changed."""
+    return new_yaml().load(path.read_text(encoding="utf-8"))
+
+
+@cache
+def syntax_of(path: Path) -> ast.Module:
+    """Return the syntax tree of a Python file."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def view_of(path: Path) -> Source:
     """Return a run file with its bases, and with included files in place."""
     faults: list[str] = []
@@ -75,7 +87,7 @@ def fillings(path: Path, folder: Path) -> list[str]:
 
 def chain(path: Path) -> list[Any]:
     """Return the trees of a run file and its bases, each as it is written."""
-    tree = new_yaml().load(path.read_text(encoding="utf-8"))
+    tree = tree_of(path)
     base = tree.get(BASE_KEY)
     return [tree] if base is None else [tree, *chain(path.parent / base)]
 
@@ -90,10 +102,11 @@ def references(tree: Any) -> Iterator[tuple[str, str]]:
                         yield str(key), other
 
 
+@cache
 def keys_read(path: Path) -> set[str]:
     """Return the top-level keys that a Python file reads: hparams["x"] and self.hparams.x."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(syntax_of(path)):
         if isinstance(node, ast.Subscript) and _is_named(node.value, "hparams"):
             found |= _text(node.slice)
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Attribute):
@@ -104,7 +117,7 @@ def keys_read(path: Path) -> set[str]:
 def corpus_keys_read(path: Path) -> set[str]:
     """Return the keys of a corpus that a Python file reads: corpus["x"], hparams["corpus"]["x"]."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(syntax_of(path)):
         if isinstance(node, ast.Subscript):
             of = node.value
             is_inner = isinstance(of, ast.Subscript) and _text(of.slice) == {"corpus"}
@@ -149,7 +162,7 @@ def with_imports(paths: list[Path]) -> list[Path]:
         if path in found:
             continue
         found.append(path)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(syntax_of(path)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("recipes."):
                 place = ROOT.joinpath(*str(node.module).split("."))
                 names = [place, *(place / alias.name for alias in node.names)]
@@ -158,6 +171,7 @@ def with_imports(paths: list[Path]) -> list[Path]:
     return sorted(found)
 
 
+@cache
 def keys_wanted(path: Path) -> set[str]:
     """Return the top-level keys that the code behind a run file reads."""
     return set().union(*(keys_read(code) for code in code_of(path)))

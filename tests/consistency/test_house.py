@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.consistency.run_files import syntax_of
 
 REQUIREMENTS = sorted(ROOT.glob("requirements*.txt"))
 PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[\w,]+\])?==(\d[\w.]*)")
@@ -66,7 +67,7 @@ def test_tools_are_pinned_nowhere_else():
 def imported(path: Path, *, at_start: bool = False) -> set[str]:
     """Return the packages that a file imports, or only those that it imports when it starts."""
     found = set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = syntax_of(path)
     for node in tree.body if at_start else ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.consistency.run_files import syntax_of
 
 ENTRY = {path.stem for path in ROOT.glob("*.py")}
 ROOMS = {"recipes", "data_prepare", "hogwild", "comparing", "tests", "benchmarks"} | ENTRY
@@ -19,7 +20,7 @@ MAY_IMPORT = {
 
 
 def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(syntax_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -13,7 +13,7 @@ from speechbrain.utils.run_opts import RunOptions
 from recipes.common.hparams import load_run
 from recipes.common.options import BrainOptions
 from recipes.common.yaml_checks import placeholders
-from recipes.common.yaml_tree import CommentedMap, new_yaml, tag_of, to_text, walk
+from recipes.common.yaml_tree import CommentedMap, tag_of, to_text, walk
 from tests.conftest import ROOT
 from tests.consistency import run_files as files
 
@@ -50,8 +50,7 @@ def test_run_file_loads(path, load):
 
 @each(FRAGMENTS)
 def test_fragment_loads(path, tmp_path):
-    text = path.read_text(encoding="utf-8")
-    names = [parts[0] for parts in placeholders(new_yaml().load(text))]
+    names = [parts[0] for parts in placeholders(files.tree_of(path))]
     overrides = {name: files.filling(name, tmp_path) for name in names}
     with path.open(encoding="utf-8") as file:
         loaded = load_hyperpyyaml(file, overrides)
@@ -88,26 +87,26 @@ def test_every_corpus_has_the_keys_that_code_reads():
     corpora = [path for path in FRAGMENTS if path.parent.name == "corpus"]
     wanted -= {"data_folder"}  # asked for in the corpora that are only tested on
     for path in corpora:
-        keys = set(new_yaml().load(path.read_text(encoding="utf-8")))
+        keys = set(files.tree_of(path))
         assert wanted <= keys, path.name
         assert keys <= wanted | used_inside(path) | {"data_folder"}, path.name
 
 
 @each([path for path in FRAGMENTS if path.parent.name == "model"])
 def test_model_has_no_dead_number(path):
-    tree = new_yaml().load(path.read_text(encoding="utf-8"))
+    tree = files.tree_of(path)
     numbers = {key for key, value in tree.items() if not tag_of(value) and key != "modules"}
     assert not numbers - used_inside(path)
 
 
 def used_inside(path: Path) -> set[str]:
     """Return the keys of a fragment that others of its keys refer to."""
-    return {other for _, other in files.references(new_yaml().load(path.read_text("utf-8")))}
+    return {other for _, other in files.references(files.tree_of(path))}
 
 
 @each(ALL_FILES)
 def test_yaml_names_what_can_be_imported_or_read(path):
-    for place, node in walk(new_yaml().load(path.read_text(encoding="utf-8"))):
+    for place, node in walk(files.tree_of(path)):
         kind, colon, target = tag_of(node).partition(":")
         if kind == "!include":
             assert (path.parent / target).is_file(), place
@@ -119,7 +118,7 @@ def test_yaml_names_what_can_be_imported_or_read(path):
 @each(ALL_FILES)
 def test_yaml_has_no_word_that_only_looks_like_a_boolean_or_null(path):
     text = path.read_text(encoding="utf-8")
-    words = [(place, node) for place, node in walk(new_yaml().load(text)) if isinstance(node, str)]
+    words = [(place, node) for place, node in walk(files.tree_of(path)) if isinstance(node, str)]
     assert not [(place, word) for place, word in words if word.lower() in DECEPTIVE]
     assert not re.search(r":\s+~\s*(#|$)", text, re.MULTILINE)
 
