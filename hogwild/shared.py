@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hogwild.flat import FlatLayout, Flats, arrays_to_flats, copy_into
+from hogwild.flat import FlatLayout, Flats, arrays_to_flats
 from hogwild.optimizer_state import OptimizerStates
 from hogwild.options import HogwildOptions
 
@@ -106,36 +106,42 @@ class LocalCopy:
     modules : nn.Module
         The worker's; their parameters become views of a flat buffer on their own device.
     lookahead : float
-        So many times the last difference is added to what is pulled: where the shared parameters
-        are expected to be by the next push. 0: they are as they are.
+        So many times the difference that was just pushed is added to what is pulled: where the
+        shared parameters are expected to be by the next push. 0: they are as they are.
     """
 
     def __init__(self, shared: SharedModel, modules: nn.Module, *, lookahead: float = 0.0) -> None:
         self._shared, self._lookahead = shared, lookahead
         device = device_of(modules)
-        self._own, self._pulled, self._difference = (
-            shared.params_layout.empty(device=device) for _ in range(3)
-        )
+        self._own = shared.params_layout.empty(device=device)
+        # After a push the difference, after a pull what was pulled: no third buffer, as the speed
+        # of memory is what an update costs.
+        self._other = shared.params_layout.empty(device=device)
+        self._has_pushed = False
         keep_weights_in_place(modules)
         shared.params_layout.attach(self._own, list(modules.parameters()))
         self.pull()
 
     @torch.no_grad()
     def pull(self) -> None:
-        """Copy the shared parameters, and look ahead."""
-        copy_into(self._pulled, self._shared.params)
-        if self._lookahead:
-            for dtype, pulled in self._pulled.items():
-                pulled.add_(self._difference[dtype], alpha=self._lookahead)
-        copy_into(self._own, self._pulled)
+        """Copy the shared parameters, and look ahead; not if no push came after the last pull."""
+        for dtype, source in self._shared.params.items():
+            own, other = self._own[dtype], self._other[dtype]
+            if self._lookahead and self._has_pushed and dtype.is_floating_point:
+                torch.add(source.to(own.device), other, alpha=self._lookahead, out=own)
+            else:
+                own.copy_(source)
+            other.copy_(own)
+        self._has_pushed = False
 
     @torch.no_grad()
     def push(self) -> None:
         """Add what a step has changed to the shared parameters, in place."""
         for dtype, target in self._shared.params.items():
-            difference = self._difference[dtype]
-            torch.sub(self._own[dtype], self._pulled[dtype], out=difference)
-            target.add_(difference.to(target.device))
+            other = self._other[dtype]
+            torch.sub(self._own[dtype], other, out=other)
+            target.add_(other.to(target.device))
+        self._has_pushed = True
 
     def check(self, modules: nn.Module, *, when: str) -> None:
         """Refuse parameters that are not the flat buffer any more."""

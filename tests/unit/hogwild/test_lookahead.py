@@ -91,6 +91,24 @@ def test_looking_ahead_bears_several_times_the_rate(num_workers, low, high):
     assert distance_after_turns(high, num_workers, 1.0) < 1e-3
 
 
+def test_an_update_after_one_that_was_left_out_does_not_look_ahead():
+    net = nn.ParameterDict({"w": nn.Parameter(torch.ones(3))})
+    shared = SharedModel(net, {}, HogwildOptions())
+    local, (params,) = LocalCopy(shared, net, lookahead=0.5), shared.params.values()
+    with torch.no_grad():
+        net["w"].add_(2.0)
+        local.push()
+        local.pull()
+        assert torch.equal(net["w"], torch.full((3,), 1 + 2 + 0.5 * 2))
+        local.pull()  # the gradient was not finite
+        assert torch.equal(net["w"], torch.full((3,), 3.0))
+        net["w"].sub_(1.0)
+        local.push()
+        local.pull()
+    assert torch.equal(net["w"], torch.full((3,), 2 - 0.5))
+    assert torch.equal(params[:3], torch.full((3,), 2.0))
+
+
 def test_a_copy_is_made_only_to_look_ahead():
     def local_of(kind, **options):
         brain, _ = make_brain(optimizer=kind)
