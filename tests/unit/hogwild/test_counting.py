@@ -92,12 +92,14 @@ def test_killed_workers_lose_and_repeat_nothing(tmp_path):
     ("options", "optimizer"),
     [
         ({"lock": "flock"}, "sgd"),
-        ({"share_state": "all"}, "adam"),
-        # A push adds to all parameters: without the lock it may undo an update made meanwhile.
+        # A push, as of workers that look ahead, adds to all parameters: without the lock it may undo
+        # an update made meanwhile.
+        ({"share_state": "all", "lookahead": 0.0}, "adam"),
+        ({"share_state": "all", "lock": "flock"}, "adam"),
         ({"access": "pull_push", "lock": "flock"}, "sgd"),
         ({"drain": True}, "sgd"),
     ],
-    ids=["flock", "shared Adam", "pull_push", "drained"],
+    ids=["flock", "shared Adam", "looking ahead", "pull_push", "drained"],
 )
 def test_killed_workers_lose_nothing_however_they_update(tmp_path, options, optimizer):
     deaths = 8
