@@ -70,7 +70,7 @@ def test_costs_of_an_update_are_those_of_the_whole_model():
 
 
 def test_script_for_gpus_runs_on_the_cpu(capsys):
-    assert hogwild_gpu.main(["--device", "cpu", "--batches", "24", "--size", "16"]) == 0
+    assert hogwild_gpu.main(["--device", "cpu", "--batches", "240", "--size", "48"]) == 0
     said = capsys.readouterr().out
     for way in ("1 process", "direct, one device", "direct, all moments shared", "pull and push"):
         assert f"{way}: " in said

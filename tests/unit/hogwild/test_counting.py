@@ -92,8 +92,8 @@ def test_killed_workers_lose_and_repeat_nothing(tmp_path):
     ("options", "optimizer"),
     [
         ({"lock": "flock"}, "sgd"),
-        # A push, as of workers that look ahead, adds to all parameters: without the lock it may undo
-        # an update made meanwhile.
+        # A push, as of workers that look ahead, adds to all parameters: without the lock it may
+        # undo an update made meanwhile.
         ({"share_state": "all", "lookahead": 0.0}, "adam"),
         ({"share_state": "all", "lock": "flock"}, "adam"),
         ({"access": "pull_push", "lock": "flock"}, "sgd"),
