@@ -34,7 +34,7 @@ def test_two_workers_learn(options):
 
 
 @pytest.mark.parametrize("share_state", ["private", "all"])
-@pytest.mark.parametrize(("optimizer", "rate"), [("adamw", 0.01), ("sgd", 0.05)])
+@pytest.mark.parametrize(("optimizer", "rate"), [("adamw", 0.01), ("sgd", 0.02)])
 def test_two_workers_learn_by_other_optimizers(optimizer, rate, share_state):
     toy = replace(LONG, optimizer=optimizer, rate=rate)
     ran = train(toy, epochs=6, num_workers=2, share_state=share_state)
