@@ -74,10 +74,25 @@ class Group:
             return self.limit_s
         return min(run.curve[-1].began_s if run.curve else run.total_s for run in self.runs)
 
+    def on_other_machines(self, way: str, base: str) -> list[int]:
+        """Return the seeds that two ways ran on machines that differ: their times are no pair."""
+        these, those = self.records[way], self.records[base]
+        both = sorted(these.keys() & those.keys())
+        return [seed for seed in both if _kinds(these[seed]) != _kinds(those[seed])]
+
     def best_at_equal_seconds(self, record: Record) -> float | None:
         """Return a run's best figure then: of the run that ended first, that of its last model."""
         # A budget of seconds has ended each run's training: all its models are within it.
         return record.best if self.limit_s is not None else record.best_at(self.equal_s)
+
+
+def _kinds(record: Record) -> set[str]:
+    """Return the kinds of machine that a run was on: what decided its speed."""
+    places = [start["machine"] for start in record.run.get("starts", [record.run])]
+    return {
+        f"{place['processor']}, {place['cores']} cores, {', '.join(place['gpus']) or 'no GPU'}"
+        for place in places
+    }
 
 
 def labelled(groups: Sequence[Group], way: str) -> str:
@@ -195,6 +210,13 @@ def warnings_of(groups: Groups) -> list[str]:
         if len(values) > 1:
             told.append(f"runs of {len(values)} {name}: {'; '.join(sorted(values))}")
     for (variant, budget), found in groups.items():
+        places: dict[str, list[str]] = {}
+        for way, own in found.records.items():
+            for kind in sorted({kind for record in own.values() for kind in _kinds(record)}):
+                places.setdefault(kind, []).append(way)
+        if len(places) > 1:
+            each = "; ".join(f"{', '.join(ways)}: {kind}" for kind, ways in places.items())
+            told.append(f"times ({variant}, {budget}) are not of one machine: {each}")
         for state, words in STATES.items():
             own = found.absent_in(state)
             names = [f"{way} seed {seed}" for way, seeds in own.items() for seed in seeds]

@@ -14,7 +14,7 @@ from tests.integration.commands import SMALL, log_rows, parameters, run, run_jso
 pytestmark = [pytest.mark.slurm, pytest.mark.multiproc]
 TWO = {"NUM_PROCESSES": "2", "MONITOR_EVERY_S": "5"}
 LIMIT_S = 120.0
-EPOCHS = {"train": 12, "ddp": 12, "hogwild": 90}  # a sleeping worker hardly slows Hogwild
+EPOCHS = {"train": 8, "ddp": 8, "hogwild": 60}  # a sleeping worker hardly slows Hogwild
 
 
 def flags(**options: Any) -> list[str]:

@@ -136,6 +136,35 @@ def test_runs_of_one_way_may_differ_in_seed_and_folder_only(compared):
             report_of(what, jobs, folder)
 
 
+OTHER = {**MACHINE, "processor": "a slow processor"}
+
+
+@pytest.mark.parametrize("budgets", [{"utterances": {}}, {"seconds": {"max_seconds": 20}}])
+def test_times_of_different_machines_are_no_pair(compared, budgets):
+    folder, _, _, _ = compared
+    what = small_comparison(ways=list(WER), budgets=budgets)
+    jobs = list(jobs_of(what, Path("runs"), fixed_rates(what)))
+    for job in jobs:
+        is_apart = job.way == "ddp" or (job.way, job.seed) == ("hogwild", 2)
+        places = {"machine": OTHER} if is_apart else {}
+        end_job(folder, job, wer=WER[job.way][job.seed], seed=job.seed, **places)
+    text = report_of(what, jobs, folder)
+    (budget,) = budgets
+    kinds = ["a processor, 7 cores, no GPU", "a slow processor, 7 cores, no GPU"]
+    told = f"one, hogwild: {kinds[0]}; ddp, hogwild: {kinds[1]}"
+    assert f"- warning: times (plain, {budget}) are not of one machine: {told}\n" in text
+    none = "| too few pairs on the same machine |"
+    assert none in line_of(text, "| utterances/s | ddp | one")
+    # Two pairs are left.
+    assert "| no difference shown |" in line_of(text, "| utterances/s | hogwild | one")
+    # The difference of the error rate is -2, -1.5, -2.5 in all pairs; with equal seconds the last
+    # one is on another machine.
+    is_timed = budget == "seconds"
+    difference = "-1.75" if is_timed else "-2.00"
+    assert f"| {difference} |" in line_of(text, "| WER % | hogwild | one")
+    assert (none in line_of(text, "| WER % | ddp | one")) == is_timed
+
+
 def test_commits_machines_and_packages_are_those_of_the_runs(compared):
     folder, what, jobs, text = compared
     assert "warning" not in text
