@@ -211,8 +211,8 @@ def warnings_of(groups: Groups) -> list[str]:
             told.append(f"runs of {len(values)} {name}: {'; '.join(sorted(values))}")
     for (variant, budget), found in groups.items():
         places: dict[str, list[str]] = {}
-        for way, own in found.records.items():
-            for kind in sorted({kind for record in own.values() for kind in _kinds(record)}):
+        for way, records in found.records.items():
+            for kind in sorted({kind for record in records.values() for kind in _kinds(record)}):
                 places.setdefault(kind, []).append(way)
         if len(places) > 1:
             each = "; ".join(f"{', '.join(ways)}: {kind}" for kind, ways in places.items())
