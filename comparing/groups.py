@@ -88,11 +88,17 @@ class Group:
 
 def _kinds(record: Record) -> set[str]:
     """Return the kinds of machine that a run was on: what decided its speed."""
-    places = [start["machine"] for start in record.run.get("starts", [record.run])]
+    places = [start["machine"] for start in _starts(record)]
     return {
         f"{place['processor']}, {place['cores']} cores, {', '.join(place['gpus']) or 'no GPU'}"
         for place in places
     }
+
+
+def _starts(record: Record) -> Sequence[Mapping[str, Any]]:
+    """Return commit and machine of each start of a run: it may have gone on elsewhere."""
+    starts: Sequence[Mapping[str, Any]] = record.run.get("starts", [record.run])
+    return starts
 
 
 def labelled(groups: Sequence[Group], way: str) -> str:
@@ -200,7 +206,7 @@ def _differences(these: Sequence[str], those: Sequence[str]) -> Iterator[tuple[s
 def warnings_of(groups: Groups) -> list[str]:
     """Return what a reader must know before the tables: other code or places, runs not there."""
     runs = [run for found in groups.values() for run in found.runs]
-    starts = [start for run in runs for start in run.run.get("starts", [run.run])]
+    starts = [start for run in runs for start in _starts(run)]
     told = []
     for name, values in (
         ("commits", {str(start["commit"]) for start in starts}),
@@ -210,12 +216,9 @@ def warnings_of(groups: Groups) -> list[str]:
         if len(values) > 1:
             told.append(f"runs of {len(values)} {name}: {'; '.join(sorted(values))}")
     for (variant, budget), found in groups.items():
-        places: dict[str, list[str]] = {}
-        for way, records in found.records.items():
-            for kind in sorted({kind for record in records.values() for kind in _kinds(record)}):
-                places.setdefault(kind, []).append(way)
-        if len(places) > 1:
-            each = "; ".join(f"{', '.join(ways)}: {kind}" for kind, ways in places.items())
+        ways_on = _ways_by_kind(found)
+        if len(ways_on) > 1:
+            each = "; ".join(f"{', '.join(ways)}: {kind}" for kind, ways in ways_on.items())
             told.append(f"times ({variant}, {budget}) are not of one machine: {each}")
         for state, words in STATES.items():
             own = found.absent_in(state)
@@ -223,6 +226,15 @@ def warnings_of(groups: Groups) -> list[str]:
             if names:
                 told.append(f"{words} ({variant}, {budget}): {', '.join(names)}")
     return told
+
+
+def _ways_by_kind(found: Group) -> dict[str, list[str]]:
+    """Return kind of machine -> the ways of which a run was on it."""
+    ways: dict[str, list[str]] = {}
+    for way, own in found.records.items():
+        for kind in sorted(set().union(*map(_kinds, own.values()))):
+            ways.setdefault(kind, []).append(way)
+    return ways
 
 
 def machine_text(place: Mapping[str, Any]) -> str:
