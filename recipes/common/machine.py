@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 PACKAGES = ("speechbrain", "torch", "torchaudio", "hyperpyyaml", "sentencepiece", "webdataset")
+CPU_INFO = Path("/proc/cpuinfo")
 
 
 def machine() -> dict[str, Any]:
@@ -27,10 +28,16 @@ def machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    """Return name, family, model and stepping: rented machines give unlike processors one name."""
+    text = CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.is_file() else ""
+    first = text.split("\n\n", 1)[0]
+    pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
+    found = {key.strip(): value.strip() for key, value in pairs}
+    if "model name" not in found:
+        return platform.processor() or platform.machine()
+    keys = {"cpu family": "family", "model": "model", "stepping": "stepping"}
+    kind = ", ".join(f"{word} {found[key]}" for key, word in keys.items() if key in found)
+    return f"{found['model name']} ({kind})" if kind else found["model name"]
 
 
 def package_versions() -> dict[str, str]:

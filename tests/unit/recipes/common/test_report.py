@@ -1,6 +1,7 @@
 """Table and run.json."""
 
 import json
+import platform
 from types import SimpleNamespace
 
 import pytest
@@ -40,6 +41,25 @@ def test_run_json_is_whole_and_has_the_machine(tmp_path):
     assert record["machine"]["cores"] == machine()["cores"] > 0
     assert set(record["packages"]) == set(PACKAGES)
     assert list(tmp_path.iterdir()) == [tmp_path / "run.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 1\nmodel name\t: AMD EPYC\n"
+            "stepping\t: 2\n"
+            "\nprocessor\t: 1\nmodel name\t: another\n",
+            "AMD EPYC (family 25, model 1, stepping 2)",
+        ),
+        ("model name\t: A board: small\n", "A board: small"),
+        ("processor\t: 0\nCPU part\t: 0xd0c\n", platform.processor() or platform.machine()),
+    ],
+)
+def test_processors_of_one_name_are_told_apart(text, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr("recipes.common.machine.CPU_INFO", tmp_path / "cpuinfo")
+    (tmp_path / "cpuinfo").write_text(text)
+    assert machine()["processor"] == expected
 
 
 def test_package_versions_are_those_pinned(repo_root):
