@@ -265,7 +265,10 @@ def _nearest_at(view: Source, parts: list[str]) -> str:
     parent = _find(view.tree, parts[:-1]) if len(parts) > 1 else view.tree
     if not isinstance(parent, Mapping):
         return _nearest(parts[0], view.tree)
-    return _nearest(parts[-1], [*parent, *(RUN_OPTIONS if len(parts) == 1 else ())])
+    nearest = _nearest(parts[-1], [*parent, *(RUN_OPTIONS if len(parts) == 1 else ())])
+    if len(parts) > 1 and _is_data(view.tree, parts[:-1]):
+        return f"{nearest} A new key is given with all others: --{'.'.join(parts[:-1])} '{{...}}'."
+    return nearest
 
 
 def _nearest(key: Any, known: Iterable[Any]) -> str:

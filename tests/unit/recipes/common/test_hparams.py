@@ -92,6 +92,8 @@ def test_data_may_not_become_another_thing(folder):
     (folder / "main.yaml").write_text(MAIN + DATA)
     assert "a group of keys" in faults(folder, "--held.options", "3")
     assert "is no key" in faults(folder, "--held", "{depht: 3}")
+    told = faults(folder, "--held.options.beta", "3")
+    assert "expected one of lr, sizes. A new key is given with all others: --held.opt" in told
 
 
 @pytest.mark.parametrize(
