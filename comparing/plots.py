@@ -91,7 +91,8 @@ def sizes_png(sizes: Mapping[str, Sizes], *, metric: str, title: str) -> bytes:
     Returns
     -------
     bytes
-        A PNG file. A test figure of some seeds only is hollow, and has no time to target beside it.
+        A PNG file: medians joined by lines, each seed as a faint mark. A test figure of some seeds
+        only is hollow, and has no time to target beside it.
     """
     figure, axes = plt.subplots(figsize=SIZE_IN, layout="constrained")
     right = axes.twinx()
@@ -103,12 +104,20 @@ def sizes_png(sizes: Mapping[str, Sizes], *, metric: str, title: str) -> bytes:
         axes.plot(*_columns(tested), "-o", color=colour, label=label)
         axes.plot(*_columns(hollow), "o", color=colour, markerfacecolor="white", zorder=3)
         right.plot(*_columns(timed), "--s", color=colour)
+        for side, place, marker in ((axes, 0, "o"), (right, 1, "s")):
+            found = [(x, pair[place]) for x, pairs in own.items() for pair in pairs if pair]
+            known = [(x, y) for x, y in found if y is not None]
+            side.scatter(*_columns(known), marker=marker, color=colour, alpha=0.3, s=14)
+    hours = sorted({x for own in sizes.values() for x in own})
     axes.set_xscale("log")
+    axes.set_xticks(hours, [f"{float(f'{x:.3g}'):g}" for x in hours])
+    axes.minorticks_off()
     axes.set_xlabel("hours of training data")
-    axes.set_ylabel(f"test {metric} (solid; hollow: seeds diverged or missing)")
-    right.set_ylabel("seconds to target (dashed; only where every seed reached it)")
-    right.set_ylim(bottom=0)
-    axes.set_ylim(bottom=0)
+    axes.set_ylabel(f"test {metric} (solid; hollow: seeds missing)")
+    right.set_ylabel("s to target (dashed), if every seed reached it")
+    for side in (axes, right):
+        highest = side.dataLim.y1
+        side.set_ylim(0, 1.05 * highest if 0 < highest < np.inf else None)
     return _finish(figure, axes, title)
 
 
