@@ -56,6 +56,11 @@ def is_higher_better(name: str) -> bool:
     return _kind(name) in HIGHER
 
 
+def is_reached(name: str, value: float, target: float) -> bool:
+    """Say whether a figure is as good as a target; NaN is not. `is_higher_better` raises."""
+    return value >= target if is_higher_better(name) else value <= target
+
+
 def best_so_far(name: str, values: Sequence[float]) -> list[float]:
     """Return the best of a figure's values up to each of them; `is_higher_better` raises."""
     return list(itertools.accumulate(values, max if is_higher_better(name) else min))

@@ -55,6 +55,10 @@ class Comparison:
     valid_metric : str
         Figure of validation that curves show and that chooses rates. Of this one and the `metrics`
         :mod:`comparing.figures` knows whether lower or higher is better.
+    target : float | None
+        Value of `valid_metric`; the seconds of training and validation until a validation showed it
+        are reported. None: the `target_value` of the run file. It changes no run: those that have
+        ended may be reported with another one.
 
     Raises
     ------
@@ -79,6 +83,7 @@ class Comparison:
     tuning_seed: int = 1000
     metrics: Sequence[str] = ("wer", "wer_p", "cer_p")
     valid_metric: str = "wer"
+    target: float | None = None
 
     def __post_init__(self) -> None:
         known = ways_of(max(self.processes, 2))

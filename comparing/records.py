@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from comparing.figures import best_so_far
+from comparing.figures import best_so_far, is_reached
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,35 @@ class Record:
             return None
         return float(np.interp(seconds, times, self.best_so_far))
 
-    def figures(self, metrics: Sequence[str]) -> dict[str, float | None]:
+    def seconds_to(self, target: float | None) -> float | None:
+        """Return the seconds until a validation showed a target; None: none of them did.
+
+        Arguments
+        ---------
+        target : float | None
+            Of the figure of validation; None: the target that the run itself had.
+
+        Returns
+        -------
+        float or None
+            Of training and validation, until that validation ended.
+        """
+        if target is None:
+            return self.run.get("target_reached_s")
+        points = (p for p in self.curve if is_reached(self.metric, p.value, target))
+        return next((point.seconds for point in points), None)
+
+    def figures(
+        self, metrics: Sequence[str], *, target: float | None = None
+    ) -> dict[str, float | None]:
         """Return the figures of a row: those of the first test set, and those of the training.
 
         Arguments
         ---------
         metrics : Sequence[str]
             Names in the results of the test.
+        target : float | None
+            See `seconds_to`.
 
         Returns
         -------
@@ -102,7 +124,7 @@ class Record:
         return {
             **{metric: test.get(metric) for metric in metrics},
             "valid": self.best,
-            "target_s": run.get("target_reached_s"),
+            "target_s": self.seconds_to(target),
             "total_s": self.total_s,
             "utterances_per_s": run["utterances_trained"] / self.total_s if self.total_s else None,
             "updates_per_s": run["updates"] / self.total_s if self.total_s else None,

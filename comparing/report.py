@@ -67,7 +67,8 @@ def _sizes(what: Comparison, groups: Sequence[Group], way: str) -> Sizes:
     for group in groups:
         if group.runs:
             found = sizes.setdefault(_hours(group.runs[0]), [])
-            rows = [record.figures(what.metrics) for record in group.records[way].values()]
+            own = group.records[way].values()
+            rows = [record.figures(what.metrics, target=what.target) for record in own]
             found += [(row[what.metrics[0]], row["target_s"]) for row in rows]
             found += [None] * len(group.absent[way])
     return sizes
@@ -150,6 +151,7 @@ def _record(
         "machines_of_runs": _different(run.run["machine"] for run in runs),
         "packages_of_runs": _different(run.run["packages"] for run in runs),
         "warnings": warnings_of(groups),
+        "targets": _targets(what, runs),
         "rates": dict(rates),
         "options": dict(what.options),
         "options_by_way": {way: dict(options) for way, options in what.way_options.items()},
@@ -159,6 +161,13 @@ def _record(
         ],
         "tables": [_plain(table) for table in tables],
     }
+
+
+def _targets(what: Comparison, runs: Sequence[Record]) -> list[dict[str, Any]]:
+    """Return figure -> target: that of the comparison, or else those of the runs that differ."""
+    if what.target is not None:
+        return [{what.valid_metric: what.target}]
+    return _different(run.run["target"] for run in runs)
 
 
 def _different(values: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -197,10 +206,16 @@ def _about(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("packages of the runs", "; ".join(packages)),
         ("report written", record["written"]),
         ("report written on", f"{machine_text(here['machine'])}; commit {here['commit']}"),
+        ("target in validation", "; ".join(map(_target_text, record["targets"])) or "none"),
         ("learning rates", ", ".join(f"{way} {rate}" for way, rate in rates.items())),
         ("options of all", json.dumps(record["options"])),
         ("options by way", json.dumps(record["options_by_way"])),
     ]
+
+
+def _target_text(target: Mapping[str, float | None]) -> str:
+    values = {name: "none" if value is None else f"{value:g}" for name, value in target.items()}
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 def _plain(table: Table) -> dict[str, Any]:

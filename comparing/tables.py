@@ -106,7 +106,8 @@ def figures_of(what: Comparison, group: Group) -> dict[str, dict[str, dict[int, 
         rows[way] = {seed: {} for seed in sorted([*own, *group.seeds(way, "diverged")])}
         for seed, record in own.items():
             best = group.best_at_equal_seconds(record)
-            rows[way][seed] = {**record.figures(what.metrics), "valid_at": best}
+            own_figures = record.figures(what.metrics, target=what.target)
+            rows[way][seed] = {**own_figures, "valid_at": best}
     names = dict.fromkeys(name for own in rows.values() for row in own.values() for name in row)
     return {
         way: {name: {seed: row.get(name) for seed, row in own.items()} for name in names}
