@@ -44,6 +44,10 @@ class Comparison:
     schedule : Mapping[str, int]
         Options that are counted in updates, with their values for one process, all that the run
         file has: an update that holds p times the data makes them p times fewer.
+    updates : Mapping[str, float]
+        Way -> its updates per utterance, relative to one process, where they are not those of
+        :func:`comparing.ways.ways_of`: a p-th of the batch has less room for long utterances, and
+        makes more than p times the updates. The report warns where a way made others.
     rates : Sequence[float]
         Learning rates; with several, each way takes the one that is best on validation data.
     rate_key : str
@@ -78,6 +82,7 @@ class Comparison:
     batch: float = 20.0
     batch_key: str = "max_batch_s"
     schedule: Mapping[str, int] = field(default_factory=dict)
+    updates: Mapping[str, float] = field(default_factory=dict)
     rates: Sequence[float] = ()
     rate_key: str = "lr"
     tuning_seed: int = 1000
@@ -96,6 +101,11 @@ class Comparison:
             f"way_options: {name!r} is none of the ways {[*self.ways]}"
             for name in self.way_options
             if name not in self.ways
+        ]
+        faults += [
+            f"updates: {name!r} has {number!r}; expected some of {[*known]}, with numbers > 0"
+            for name, number in self.updates.items()
+            if name not in known or not _is_positive(number)
         ]
         if self.processes < 2:
             faults.append(f"processes: is {self.processes}; expected > 1")
@@ -130,6 +140,14 @@ class Comparison:
         ]
         return faults
 
+    def updates_of(self, way: str) -> float:
+        """Return the updates per utterance, relative to one process, of a way's schedule."""
+        return self.updates.get(way, ways_of(self.processes)[way].updates)
+
     def budgets_of(self, variant: str) -> list[str]:
         """Return the names of the budgets that a variant is trained with."""
         return list(self.variants[variant].get("budgets", self.budgets))
+
+
+def _is_positive(number: Any) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and number > 0

@@ -22,6 +22,7 @@ from comparing.options import Comparison
 from comparing.page import page
 from comparing.plots import Sizes, curves_png, sizes_png
 from comparing.records import Record
+from comparing.schedules import schedule_warnings
 from comparing.tables import Table, figures_of, main_table
 from comparing.verdicts import verdict_table
 from recipes.common.experiment import git_commit, write_atomically
@@ -150,9 +151,10 @@ def _record(
         "commits_of_runs": sorted({str(run.run["commit"]) for run in runs}),
         "machines_of_runs": _different(run.run["machine"] for run in runs),
         "packages_of_runs": _different(run.run["packages"] for run in runs),
-        "warnings": warnings_of(groups),
+        "warnings": [*warnings_of(groups), *schedule_warnings(what, groups)],
         "targets": _targets(what, runs),
         "rates": dict(rates),
+        "updates_of_schedules": {way: what.updates_of(way) for way in what.ways},
         "options": dict(what.options),
         "options_by_way": {way: dict(options) for way, options in what.way_options.items()},
         "figures": [
@@ -197,6 +199,7 @@ def _about(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     machines = [machine_text(place) for place in record["machines_of_runs"]]
     packages = [packages_text(own) for own in record["packages_of_runs"]]
     here = record["written_on"]
+    updates = [f"{way} {own:g}" for way, own in record["updates_of_schedules"].items()]
     rates = {way: rate or "as in the run file" for way, rate in record["rates"].items()}
     return [
         *(("warning", told) for told in record["warnings"]),
@@ -208,6 +211,7 @@ def _about(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("report written on", f"{machine_text(here['machine'])}; commit {here['commit']}"),
         ("target in validation", "; ".join(map(_target_text, record["targets"])) or "none"),
         ("learning rates", ", ".join(f"{way} {rate}" for way, rate in rates.items())),
+        ("updates per utterance that schedules count on", ", ".join(updates)),
         ("options of all", json.dumps(record["options"])),
         ("options by way", json.dumps(record["options_by_way"])),
     ]

@@ -77,15 +77,16 @@ def scaled(what: Comparison, way: Way, run_file: str, *, has_data_folder: bool) 
         If the run file counts something in updates that the schedule does not have.
     """
     keys = keys_of(run_file, has_data_folder=has_data_folder)
+    updates = what.updates_of(way.name)
     lacking = [key for key in counted_in_updates(keys) if key not in what.schedule]
-    if lacking and way.updates != 1.0:
+    if lacking and updates != 1.0:
         raise ValueError(
             f"comparison: schedule lacks {lacking}, which {run_file} counts in updates, and "
-            f"{way.name} makes {way.updates:g} times the updates of one process; expected them in "
+            f"{way.name} makes {updates:g} times the updates of one process; expected them in "
             "it, with the values of one process."
         )
     options: dict[str, Any] = {
-        key: max(1, round(value * way.updates)) for key, value in what.schedule.items()
+        key: max(1, round(value * updates)) for key, value in what.schedule.items()
     }
     batch = what.batch * way.batch
     if keys.get(what.batch_key) != batch:

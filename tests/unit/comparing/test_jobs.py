@@ -98,6 +98,9 @@ def test_command_is_one_that_the_program_takes(way, words, monkeypatch):
         ({"seeds": [1000]}, "tuning_seed"),
         ({"variants": {"a": {"budgets": ["b"]}}}, "variants: a has budgets"),
         ({"way_options": {"ddp": {}}}, "way_options: 'ddp'"),
+        ({"updates": {"half": 2.5}}, "updates: 'half' has 2.5"),
+        ({"updates": {"ddp": 0}}, "updates: 'ddp' has 0"),
+        ({"updates": {"ddp": True}}, "updates: 'ddp' has True"),
     ],
 )
 def test_wrong_comparison_is_told(options, fault):

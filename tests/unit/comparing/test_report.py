@@ -47,6 +47,7 @@ def compared(tmp_path):
             job,
             wer=WER[job.way][job.seed],
             seed=job.seed,
+            updates=25 if job.way == "ddp" else 50,
             seconds_per_epoch=6.0 if job.way == "hogwild" else 10.0,
             target_reached_s=15.0 if job.way != "hogwild" or job.seed else None,
             workers=workers if job.way == "hogwild" else None,

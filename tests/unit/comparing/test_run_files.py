@@ -70,7 +70,7 @@ def test_commands_of_the_main_comparison_stay_those_that_made_its_runs(monkeypat
     schedules = {
         "one": "--num_warmup 200 --num_hold 1400 --num_decay 1000",
         "accumulation": "--num_warmup 100 --num_hold 700 --num_decay 500",
-        "small_batch": "--num_warmup 400 --num_hold 2800 --num_decay 2000 --max_batch_s 10.0",
+        "small_batch": "--num_warmup 500 --num_hold 3500 --num_decay 2500 --max_batch_s 10.0",
     }
     own = {"budgets": {"utterances": {"num_epochs": 7}}, "variants": {"plain": {}}}
     what = type(what)(**{**vars(what), **own})
