@@ -13,7 +13,7 @@ LAUNCH = "recipes/LibriSpeech/ASR/transducer/launch"
 CONFIGS = sorted(path.name for path in (ROOT / LAUNCH).glob("config_*.sh"))
 OWN = (
     "DGX", "BATCH", "GRAD", "PRESET", "SLURM", "RANK", "LOCAL_RANK", "SEED", "MASTER", "WALL",
-    "CACHES",
+    "CACHES", "PYTHON",
 )  # fmt: skip
 
 
