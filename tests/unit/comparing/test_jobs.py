@@ -101,6 +101,7 @@ def test_command_is_one_that_the_program_takes(way, words, monkeypatch):
         ({"updates": {"half": 2.5}}, "updates: 'half' has 2.5"),
         ({"updates": {"ddp": 0}}, "updates: 'ddp' has 0"),
         ({"updates": {"ddp": True}}, "updates: 'ddp' has True"),
+        ({"updates": {"ddp": float("inf")}}, "updates: 'ddp' has inf"),
     ],
 )
 def test_wrong_comparison_is_told(options, fault):
